@@ -1,0 +1,248 @@
+"""The words of `/v1`: what requests and answers look like in JSON. Shared by the daemon and its client.
+
+Times are seconds since 1970 (UTC); durations are seconds; 0 in a time means "not yet".
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+import msgspec
+from msgspec import Meta
+
+Shots = Annotated[int, Meta(ge=1, le=2**31 - 1, description="How often to run the program and measure.")]
+Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*\Z")]
+Label = Annotated[str, Meta(max_length=200, description="Free text for people.")]
+Class = Literal["production", "test", "development"]
+Mode = Literal["shared", "exclusive", "batch"]
+TaskState = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
+DeviceStatus = Literal["online", "calibrating", "maintenance", "offline"]
+Reason = Literal[
+    "queue", "device_offline", "device_calibrating", "device_maintenance", "window_ahead", "exclusive_session",
+    "retrying", "running", "settled",
+]  # fmt: skip
+SHA = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="SHA-256 of the content, 64 hexadecimal digits.")]
+
+
+class Request(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Base of what clients send: an unknown field is an error, since a silently ignored one is a surprise."""
+
+
+class Answer(msgspec.Struct, frozen=True, kw_only=True):
+    """Base of what the daemon sends: clients ignore fields they do not know."""
+
+
+class ProgramUpload(Request):
+    """POST /v1/programs: a program to keep. Its id is the SHA-256 of format and payload, so sending it twice is free."""
+
+    format: Name
+    payload: Annotated[str, Meta(min_length=1, description="The program's own text, such as a Pulser sequence in JSON.")]
+    device: Name | None = None
+    """Check against this device at once, too."""
+
+
+class ProgramInfo(Answer):
+    """A program that the daemon keeps, and what can be told of it without running it."""
+
+    id: SHA
+    format: str
+    bytes: int
+    qubits: int = 0
+    duration_ns: int | None = None
+    variables: dict[str, int] = {}
+    device: str | None = None
+
+
+class TaskSubmit(Request):
+    """POST /v1/tasks: run a program. Give `program` as the id of an uploaded one (quick), or as the program itself."""
+
+    device: Name
+    program: SHA | ProgramUpload
+    shots: Shots
+    parameters: dict[str, Any] = {}
+    """Values for the program's variables: numbers or lists of numbers."""
+    session: str = ""
+    name: Label = ""
+    class_: Class = msgspec.field(default="development", name="class")
+
+
+class Error(Answer):
+    """Why something failed: a stable code and a sentence."""
+
+    code: str
+    message: str
+
+
+class Task(Answer):
+    """A task. `version` grows with each change: `GET /v1/tasks/ID?wait=30&after=VERSION` answers at the next one.
+
+    Attributes:
+        position: Tasks ahead of it in the queue; 0 for the next one; -1 once it does not wait any more.
+        partial: It ended early and its result holds fewer shots than asked for.
+    """
+
+    id: str
+    version: int
+    device: str
+    program: str
+    shots: int
+    shots_done: int
+    state: TaskState
+    user: str
+    project: str
+    session: str
+    name: str
+    class_: Class = msgspec.field(name="class")
+    parameters: dict[str, Any]
+    submitted_s: float
+    started_s: float
+    ended_s: float
+    slices: int
+    qpu_s: float
+    partial: bool
+    error: Error | None = None
+
+
+class TaskPage(Answer):
+    """GET /v1/tasks: newest first. Pass `next` back as `?cursor=` for the following page; empty at the end."""
+
+    items: list[Task]
+    next: str = ""
+
+
+class Why(Answer):
+    """GET /v1/tasks/ID/why: why it is not running.
+
+    Attributes:
+        reason: From a closed list.
+        detail: The same in a sentence.
+        position: Tasks ahead of it; -1 if it does not wait.
+        estimate_s: Seconds until it starts, as far as can be told; None when nobody can (the device is offline).
+    """
+
+    task: str
+    state: TaskState
+    reason: Reason
+    detail: str
+    position: int
+    estimate_s: float | None
+
+
+class SliceInfo(Answer):
+    """One slice of a task: which shots ran, when."""
+
+    index: int
+    shots: int
+    shots_done: int
+    state: Literal["running", "finished", "failed"]
+    started_s: float
+    ended_s: float
+    error: str = ""
+
+
+class Result(Answer):
+    """GET /v1/tasks/ID/result: the merged counts of the finished slices. `sum(counts.values()) == shots_done`."""
+
+    task: str
+    state: TaskState
+    shots: int
+    shots_done: int
+    partial: bool
+    emulated: bool
+    counts: dict[str, int]
+    slices: list[SliceInfo]
+
+
+class LogLine(Answer):
+    """One thing that happened to a task."""
+
+    at_s: float
+    event: str
+    text: str
+
+
+class Log(Answer):
+    """GET /v1/tasks/ID/log."""
+
+    task: str
+    lines: list[LogLine]
+
+
+class SessionOpen(Request):
+    """POST /v1/sessions: a lease on access to a device. It ends unless renewed within `ttl_s` seconds."""
+
+    device: Name
+    mode: Mode = "shared"
+    class_: Class = msgspec.field(default="development", name="class")
+    project: Label = ""
+    job: Label = ""
+    ttl_s: Annotated[float, Meta(gt=0, le=7 * 86400)] = 3600.0
+
+
+class Session(Answer):
+    """A session. `state` is `open` or `closed`; a closed one never opens again."""
+
+    id: str
+    user: str
+    project: str
+    device: str
+    mode: Mode
+    class_: Class = msgspec.field(name="class")
+    job: str
+    state: Literal["open", "closed"]
+    opened_s: float
+    expires_s: float
+    ttl_s: float
+    reason: str = ""
+
+
+class SessionPage(Answer):
+    """GET /v1/sessions: the open ones."""
+
+    items: list[Session]
+
+
+class Device(Answer):
+    """A device and how it is doing. `spec` is the device in its framework's own words."""
+
+    name: str
+    modality: str
+    qubits: int
+    formats: list[str]
+    emulated: bool
+    max_shots: int
+    lanes: int
+    shot_rate_hz: float
+    setup_s: float
+    slice_shots: int
+    status: DeviceStatus
+    reason: str
+    queued: int
+    running: int
+    spec: str = ""
+
+
+class DevicePage(Answer):
+    """GET /v1/devices."""
+
+    items: list[Device]
+
+
+class Health(Answer):
+    """GET /v1/health/live and /v1/health/ready.
+
+    Attributes:
+        role: `leader` runs the devices; `standby` passes requests on to the leader.
+    """
+
+    ok: bool
+    role: Literal["leader", "standby", "starting"]
+    version: str
+    store: str
+    why: str = ""
+
+
+class Failure(Answer):
+    """The body of every answer with a status of 400 or above; see docs/errors.md for the codes."""
+
+    error: dict[str, Any]
