@@ -32,16 +32,18 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
     """Base of what the daemon sends: clients ignore fields they do not know."""
 
 
-class ProgramUpload(Request):
+class ProgramUpload(Request, frozen=True):
     """POST /v1/programs: a program to keep. Its id is the SHA-256 of format and payload, so sending it twice is free."""
 
     format: Name
-    payload: Annotated[str, Meta(min_length=1, description="The program's own text, such as a Pulser sequence in JSON.")]
+    payload: Annotated[
+        str, Meta(min_length=1, description="The program's own text, such as a Pulser sequence in JSON.")
+    ]
     device: Name | None = None
     """Check against this device at once, too."""
 
 
-class ProgramInfo(Answer):
+class ProgramInfo(Answer, frozen=True):
     """A program that the daemon keeps, and what can be told of it without running it."""
 
     id: SHA
@@ -53,7 +55,7 @@ class ProgramInfo(Answer):
     device: str | None = None
 
 
-class TaskSubmit(Request):
+class TaskSubmit(Request, frozen=True):
     """POST /v1/tasks: run a program. Give `program` as the id of an uploaded one (quick), or as the program itself."""
 
     device: Name
@@ -66,14 +68,14 @@ class TaskSubmit(Request):
     class_: Class = msgspec.field(default="development", name="class")
 
 
-class Error(Answer):
+class Error(Answer, frozen=True):
     """Why something failed: a stable code and a sentence."""
 
     code: str
     message: str
 
 
-class Task(Answer):
+class Task(Answer, frozen=True):
     """A task. `version` grows with each change: `GET /v1/tasks/ID?wait=30&after=VERSION` answers at the next one.
 
     Attributes:
@@ -103,14 +105,14 @@ class Task(Answer):
     error: Error | None = None
 
 
-class TaskPage(Answer):
+class TaskPage(Answer, frozen=True):
     """GET /v1/tasks: newest first. Pass `next` back as `?cursor=` for the following page; empty at the end."""
 
     items: list[Task]
     next: str = ""
 
 
-class Why(Answer):
+class Why(Answer, frozen=True):
     """GET /v1/tasks/ID/why: why it is not running.
 
     Attributes:
@@ -128,7 +130,7 @@ class Why(Answer):
     estimate_s: float | None
 
 
-class SliceInfo(Answer):
+class SliceInfo(Answer, frozen=True):
     """One slice of a task: which shots ran, when."""
 
     index: int
@@ -140,7 +142,7 @@ class SliceInfo(Answer):
     error: str = ""
 
 
-class Result(Answer):
+class Result(Answer, frozen=True):
     """GET /v1/tasks/ID/result: the merged counts of the finished slices. `sum(counts.values()) == shots_done`."""
 
     task: str
@@ -153,7 +155,7 @@ class Result(Answer):
     slices: list[SliceInfo]
 
 
-class LogLine(Answer):
+class LogLine(Answer, frozen=True):
     """One thing that happened to a task."""
 
     at_s: float
@@ -161,14 +163,14 @@ class LogLine(Answer):
     text: str
 
 
-class Log(Answer):
+class Log(Answer, frozen=True):
     """GET /v1/tasks/ID/log."""
 
     task: str
     lines: list[LogLine]
 
 
-class SessionOpen(Request):
+class SessionOpen(Request, frozen=True):
     """POST /v1/sessions: a lease on access to a device. It ends unless renewed within `ttl_s` seconds."""
 
     device: Name
@@ -179,7 +181,7 @@ class SessionOpen(Request):
     ttl_s: Annotated[float, Meta(gt=0, le=7 * 86400)] = 3600.0
 
 
-class Session(Answer):
+class Session(Answer, frozen=True):
     """A session. `state` is `open` or `closed`; a closed one never opens again."""
 
     id: str
@@ -196,13 +198,13 @@ class Session(Answer):
     reason: str = ""
 
 
-class SessionPage(Answer):
+class SessionPage(Answer, frozen=True):
     """GET /v1/sessions: the open ones."""
 
     items: list[Session]
 
 
-class Device(Answer):
+class Device(Answer, frozen=True):
     """A device and how it is doing. `spec` is the device in its framework's own words."""
 
     name: str
@@ -222,13 +224,13 @@ class Device(Answer):
     spec: str = ""
 
 
-class DevicePage(Answer):
+class DevicePage(Answer, frozen=True):
     """GET /v1/devices."""
 
     items: list[Device]
 
 
-class Health(Answer):
+class Health(Answer, frozen=True):
     """GET /v1/health/live and /v1/health/ready.
 
     Attributes:
@@ -242,7 +244,7 @@ class Health(Answer):
     why: str = ""
 
 
-class Failure(Answer):
+class Failure(Answer, frozen=True):
     """The body of every answer with a status of 400 or above; see docs/errors.md for the codes."""
 
     error: dict[str, Any]

@@ -1,0 +1,200 @@
+"""What can happen. Names are past tense and never change; a new field has a default, so that old logs replay.
+
+Every event goes through JSON unchanged: `decode(encode(event)) == event`. `at_s` is in seconds since 1970 (UTC).
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="event", omit_defaults=True):
+    """Base of all events."""
+
+    at_s: float
+
+
+class DeviceDeclared(Event, frozen=True, tag=True):
+    """The daemon started with this device in its configuration. It counts as offline until its driver answers.
+
+    `slice_shots` is the most shots of one slice; `shot_rate_hz` of 0 means too fast to matter.
+    """
+
+    device: str
+    lanes: int = 1
+    slice_shots: int = 1000
+    shot_rate_hz: float = 0.0
+    setup_s: float = 0.0
+
+
+class DeviceRetired(Event, frozen=True, tag=True):
+    """The device is no longer in the configuration. Its queue stays and waits for its return."""
+
+    device: str
+
+
+class DeviceChanged(Event, frozen=True, tag=True):
+    """The device came up, went away, or was taken out of service, with the reason that its users see."""
+
+    device: str
+    status: Literal["online", "maintenance", "offline"]
+    reason: str = ""
+
+
+class WindowSet(Event, frozen=True, tag=True):
+    """A time block on a device, from `start_s` to `end_s`. No slice starts that cannot end before a hard one."""
+
+    window: str
+    device: str
+    kind: Literal["calibration", "maintenance"]
+    start_s: float
+    end_s: float
+    hard: bool = True
+    reason: str = ""
+
+
+class WindowCleared(Event, frozen=True, tag=True):
+    """The time block is off, or over."""
+
+    window: str
+
+
+class WindowBegan(Event, frozen=True, tag=True):
+    """Decided: the time block is on."""
+
+    window: str
+
+
+class SessionOpened(Event, frozen=True, tag=True):
+    """A lease on access began. It ends `ttl_s` seconds after its opening or last renewal."""
+
+    session: str
+    user: str
+    device: str
+    ttl_s: float
+    mode: Literal["shared", "exclusive", "batch"] = "shared"
+    class_: Literal["production", "test", "development"] = msgspec.field(default="development", name="class")
+    project: str = ""
+    job: str = ""
+
+
+class SessionRenewed(Event, frozen=True, tag=True):
+    """The lease starts anew."""
+
+    session: str
+
+
+class SessionClosed(Event, frozen=True, tag=True):
+    """The lease is over: closed by someone, or expired. Its waiting tasks are cancelled by events of their own."""
+
+    session: str
+    reason: str = "closed"
+
+
+class Submitted(Event, frozen=True, tag=True):
+    """A task was accepted. `parameters` is JSON text; `name` is a label for people."""
+
+    task: str
+    user: str
+    device: str
+    program: str
+    shots: int
+    parameters: str = "{}"
+    session: str = ""
+    project: str = ""
+    name: str = ""
+    class_: Literal["production", "test", "development"] = msgspec.field(default="development", name="class")
+
+
+class Cancelled(Event, frozen=True, tag=True):
+    """Somebody, or the end of its session, called a task off. What it measured is kept."""
+
+    task: str
+    by: str = ""
+
+
+class SliceStarted(Event, frozen=True, tag=True):
+    """Decided: this batch of shots goes to the device. Written down before the driver hears of it."""
+
+    task: str
+    index: int
+    shots: int
+
+
+class SliceFinished(Event, frozen=True, tag=True):
+    """The device gave `shots` of the slice's shots (all of them, unless it was being cancelled).
+
+    `result` is the address of the blob with the counts; `qpu_s` the seconds for which the device was occupied.
+    """
+
+    task: str
+    index: int
+    shots: int
+    result: str | None = None
+    qpu_s: float = 0.0
+
+
+class SliceFailed(Event, frozen=True, tag=True):
+    """The slice gave nothing. `kind` decides what follows.
+
+    `rejected`: the device refuses the program; the task fails. `unavailable`: the device is gone; nothing is held
+    against the task. `lost`: the device or its process forgot the slice; it runs again. `fault`: the run went wrong; it
+    runs again, within a budget. `cancelled`: it stopped on request before its first shot.
+    """
+
+    task: str
+    index: int
+    kind: Literal["rejected", "unavailable", "lost", "fault", "cancelled"]
+    code: str = ""
+    message: str = ""
+    qpu_s: float = 0.0
+
+
+class TaskPaused(Event, frozen=True, tag=True):
+    """Decided: after a fault the task is left alone until `until_s`, so that others show whether the device is well."""
+
+    task: str
+    until_s: float
+
+
+class TaskFailed(Event, frozen=True, tag=True):
+    """Decided: the task cannot be run. What it measured is kept."""
+
+    task: str
+    code: str
+    message: str
+
+
+class DevicePaused(Event, frozen=True, tag=True):
+    """Decided: after several faults in a row nothing starts on the device until `until_s`."""
+
+    device: str
+    until_s: float
+
+
+class Tick(Event, frozen=True, tag=True):
+    """Time went by. Not written down itself: what it brings about is."""
+
+
+EVENTS: tuple[type[Event], ...] = (
+    DeviceDeclared, DeviceRetired, DeviceChanged, WindowSet, WindowCleared, WindowBegan,
+    SessionOpened, SessionRenewed, SessionClosed, Submitted, Cancelled,
+    SliceStarted, SliceFinished, SliceFailed, TaskPaused, TaskFailed, DevicePaused, Tick,
+)  # fmt: skip
+
+_AnyEvent = (
+    DeviceDeclared | DeviceRetired | DeviceChanged | WindowSet | WindowCleared | WindowBegan
+    | SessionOpened | SessionRenewed | SessionClosed | Submitted | Cancelled
+    | SliceStarted | SliceFinished | SliceFailed | TaskPaused | TaskFailed | DevicePaused | Tick
+)  # fmt: skip
+
+encode = msgspec.json.Encoder().encode
+decode = msgspec.json.Decoder(_AnyEvent).decode
+
+
+def to_json(event: Event) -> dict[str, Any]:
+    """The event as plain JSON values."""
+    builtins: dict[str, Any] = msgspec.to_builtins(event)
+    return builtins

@@ -1,0 +1,143 @@
+"""The state that the core keeps: tasks, slices in flight, sessions, devices, windows.
+
+Each is a plain record that goes through JSON unchanged, so that a restart restores exactly what was.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+TaskState = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
+ENDED = frozenset({"done", "failed", "cancelled"})
+
+
+class Task(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
+    """One program on one device.
+
+    Attributes:
+        seq: Order of submission, from 1 without gaps.
+        version: Grows with each change.
+        started_s: When its first slice started; 0 before.
+        ended_s: When it ended; 0 before.
+        slices: How many slices it was given so far; the next one has this index.
+        shots_done: Shots of its finished slices.
+        faults: Runs that went wrong and are held against it.
+        successes_seen: The device's count of finished slices at the first of these faults.
+        not_before_s: It is left alone until then, after a fault.
+        qpu_s: Seconds for which it occupied the device.
+    """
+
+    id: str
+    seq: int
+    user: str
+    device: str
+    program: str
+    shots: int
+    parameters: str = "{}"
+    session: str = ""
+    project: str = ""
+    name: str = ""
+    class_: Literal["production", "test", "development"] = msgspec.field(default="development", name="class")
+    state: TaskState = "queued"
+    version: int = 1
+    submitted_s: float
+    started_s: float = 0.0
+    ended_s: float = 0.0
+    slices: int = 0
+    shots_done: int = 0
+    faults: int = 0
+    successes_seen: int = 0
+    not_before_s: float = 0.0
+    qpu_s: float = 0.0
+    error_code: str = ""
+    error_message: str = ""
+
+    @property
+    def ended(self) -> bool:
+        return self.state in ENDED
+
+    @property
+    def remaining(self) -> int:
+        """Shots still to run."""
+        return self.shots - self.shots_done
+
+
+class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
+    """A batch of a task's shots, the unit that a device runs."""
+
+    task: str
+    index: int
+    device: str
+    shots: int
+    state: Literal["running", "finished", "failed"] = "running"
+    shots_done: int = 0
+    started_s: float
+    ended_s: float = 0.0
+    error: str = ""
+
+    @property
+    def key(self) -> str:
+        """Unique for ever: by it a driver knows a slice again."""
+        return f"{self.task}/{self.index}"
+
+
+class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
+    """A lease on access to a device."""
+
+    id: str
+    user: str
+    device: str
+    ttl_s: float
+    mode: Literal["shared", "exclusive", "batch"] = "shared"
+    class_: Literal["production", "test", "development"] = msgspec.field(default="development", name="class")
+    project: str = ""
+    job: str = ""
+    state: Literal["open", "closed"] = "open"
+    opened_s: float
+    expires_s: float
+    reason: str = ""
+
+
+class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
+    """A QPU or an emulator, as far as scheduling it goes.
+
+    Attributes:
+        declared: It is in the daemon's configuration now.
+        finished: Slices that it finished, ever.
+        faults: Runs that went wrong since the last one that finished.
+        not_before_s: Nothing starts before, after a fault.
+        running: Keys of the slices in flight.
+    """
+
+    id: str
+    declared: bool = True
+    lanes: int = 1
+    slice_shots: int = 1000
+    shot_rate_hz: float = 0.0
+    setup_s: float = 0.0
+    status: Literal["online", "maintenance", "offline"] = "offline"
+    reason: str = ""
+    finished: int = 0
+    faults: int = 0
+    not_before_s: float = 0.0
+    running: list[str] = []
+
+    def duration_s(self, shots: int) -> float:
+        """The longest that a slice of this many shots may take."""
+        return self.setup_s + (shots / self.shot_rate_hz if self.shot_rate_hz else 0.0)
+
+
+class Window(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
+    """A time block on a device."""
+
+    id: str
+    device: str
+    kind: Literal["calibration", "maintenance"]
+    start_s: float
+    end_s: float
+    hard: bool = True
+    state: Literal["planned", "on", "over"] = "planned"
+    began_s: float = 0.0
+    reason: str = ""
