@@ -45,7 +45,7 @@ class SliceRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class NounRow(msgspec.Struct, frozen=True, gc=False):
-    """The state of anything there are few of: `kind` is `session`, `device` or `window`. A dead one is kept, not loaded."""
+    """The state of anything there are few of: `kind` is `session`, `device` or `window`. Dead ones are not loaded."""
 
     kind: str
     id: str
@@ -54,7 +54,7 @@ class NounRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class Blob(msgspec.Struct, frozen=True, gc=False):
-    """Content under its address: `kind` is `program` or `result`, `id` its SHA-256. Storing it twice is storing it once."""
+    """Content under its address: `kind` is `program` or `result`, `id` its SHA-256. Storing it twice stores it once."""
 
     kind: str
     id: str
@@ -127,7 +127,7 @@ class Store(Protocol):
         """Live state, and the Idempotency-Keys used since `keys_since_s`. Only for the leader."""
 
     def start(self, failed: Callable[[Exception], None]) -> None:
-        """Accept writes from now on. `failed` is called on the event loop, at most once, when a commit did not succeed."""
+        """Accept writes from now on. `failed` is called on the event loop, at most once, when a commit failed."""
 
     def append(self, record: Record) -> None:
         """Queue a record for the next group commit. Never blocks. Raises StoreUnavailable when full or failed."""
@@ -146,7 +146,11 @@ class Store(Protocol):
         """(meta, content) of a blob."""
 
     async def key(self, key: bytes) -> KeyRow | None: ...
-    async def events(self, after: int, limit: int, task: str | None = None) -> list[tuple[int, bytes]]: ...
+    async def events(
+        self, after: int, limit: int, task: str | None = None, user: str | None = None
+    ) -> list[tuple[int, bytes]]:
+        """Entries after number `after`, oldest first; of one task; that this user may see (own ones and nobody's)."""
+
     async def forget_keys(self, before_s: float) -> None: ...
 
     async def stop(self) -> None:

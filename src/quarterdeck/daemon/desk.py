@@ -1,0 +1,356 @@
+"""The front desk: what somebody may ask of the engine, whatever language the request came in.
+
+`/v1` and the dialects of other systems are thin adapters onto these methods, so all of them share one queue.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable
+from hashlib import sha256
+
+import msgspec
+
+from quarterdeck import wire
+from quarterdeck.core import events as ev
+from quarterdeck.core.nouns import Session, Slice, Task
+from quarterdeck.core.waiting import why
+from quarterdeck.daemon import view
+from quarterdeck.daemon.engine import Engine
+from quarterdeck.daemon.store import Blob, KeyRow, TaskQuery
+from quarterdeck.errors import BadProgram, Conflict, Forbidden, IdempotencyMismatch, Invalid, NotFound, NotReady
+from quarterdeck.programs.program import Program, Summary
+from quarterdeck.programs.result import merge
+
+_encode = msgspec.json.encode
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+Summarise = Callable[[str, str], Awaitable[Summary]]
+"""(format, payload) to its summary; raises `BadProgram`. Must not block the loop."""
+
+
+class Actor(msgspec.Struct, frozen=True):
+    """Who asks."""
+
+    user: str
+    administrator: bool = False
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What requests may hold: see `config.DaemonSettings`."""
+
+    parameters_bytes: int = 64 * 1024
+    wait_s: float = 60.0
+    admissions: int = 100_000
+
+
+class Desk:
+    """Serves requests of actors on one engine."""
+
+    def __init__(self, engine: Engine, summarise: Summarise, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
+        self.engine = engine
+        self.limits = limits
+        self._summarise = summarise
+        self._infos: OrderedDict[str, wire.ProgramInfo] = OrderedDict()
+        self._admitted: OrderedDict[tuple[str, str, str, int], None] = OrderedDict()
+        self._busy_keys: dict[bytes, asyncio.Future[None]] = {}
+
+    # -- programs -------------------------------------------------------------------------------------------------
+
+    async def upload(self, actor: Actor, request: wire.ProgramUpload) -> wire.ProgramInfo:
+        """Keep a program; durable on return. The same text again costs nothing."""
+        info, blob = await self._program(request)
+        if request.device is not None:
+            await self._admit(self._device(request.device), info, await self._payload(info, blob), {}, 1, early=True)
+        if blob is not None:
+            await self.engine.commit(ev.Tick(at_s=self.engine.now()), blobs=[blob])
+            self._learn(info)
+        return info
+
+    async def program(self, id: str) -> wire.ProgramInfo:
+        """What is known of a program. Raises `NotFound`."""
+        info = self._infos.get(id)
+        if info is None:
+            stored = await self.engine.store.blob("program", id)
+            if stored is None:
+                raise NotFound("program", id)
+            info = msgspec.json.decode(stored[0], type=wire.ProgramInfo)
+            self._learn(info)
+        return info
+
+    async def payload(self, id: str) -> str:
+        """A program's own text. Raises `NotFound`."""
+        return (await self.engine.program(id)).payload
+
+    async def _program(self, given: wire.ProgramUpload) -> tuple[wire.ProgramInfo, Blob | None]:
+        """What is known of this text, and the blob to store if it is new."""
+        program = Program.of(given.format, given.payload)
+        try:
+            return await self.program(program.id), None
+        except NotFound:
+            summary = await self._summarise(given.format, given.payload)
+        content = given.payload.encode()
+        info = wire.ProgramInfo(
+            id=program.id, format=given.format, bytes=len(content), qubits=summary.qubits,
+            duration_ns=summary.duration_ns, variables=summary.variables, device=summary.device,
+        )  # fmt: skip
+        self.engine.keep(program)
+        return info, Blob("program", program.id, _encode(info), content)
+
+    async def _payload(self, info: wire.ProgramInfo, blob: Blob | None) -> Program:
+        if blob is not None:
+            return Program(id=info.id, format=info.format, payload=blob.content.decode())
+        return await self.engine.program(info.id)
+
+    def _learn(self, info: wire.ProgramInfo) -> None:
+        self._infos[info.id] = info
+        if len(self._infos) > self.limits.admissions:
+            self._infos.popitem(last=False)
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    async def submit(self, actor: Actor, request: wire.TaskSubmit, key: str, body: bytes) -> tuple[wire.Task, bool]:
+        """Accept a task; durable on return. The flag is False if `key` was used before for the same `body`."""
+        if not key:
+            return await self._submit(actor, request, None), True
+        digest = sha256(f"{actor.user}\0{key}".encode()).digest()
+        while (busy := self._busy_keys.get(digest)) is not None:
+            await asyncio.shield(busy)
+        if self.engine.knows_key(digest) and (known := await self.engine.store.key(digest)) is not None:
+            if known.body != sha256(body).digest():
+                raise IdempotencyMismatch(f"Idempotency-Key {key!r} was used for a different request", key)
+            return view.task(await self.engine.task(known.task)), False
+        done = self._busy_keys[digest] = asyncio.get_running_loop().create_future()
+        try:
+            row = KeyRow(digest, sha256(body).digest(), "", self.engine.now())
+            return await self._submit(actor, request, row), True
+        finally:
+            del self._busy_keys[digest]
+            done.set_result(None)
+
+    async def _submit(self, actor: Actor, request: wire.TaskSubmit, key: KeyRow | None) -> wire.Task:
+        device = self._device(request.device)
+        target = self.engine.targets[device]
+        parameters = _parameters(request.parameters, self.limits.parameters_bytes)
+        if _CONTROL.search(request.name):
+            raise Invalid("$.name", "must not hold control characters")
+        if request.shots > target.max_shots:
+            raise BadProgram("$.shots", f"{device} takes at most {target.max_shots} shots for one task")
+        session = self._own_session(actor, request.session) if request.session else None
+        blob: Blob | None = None
+        if isinstance(request.program, str):
+            try:
+                info = await self.program(request.program)
+            except NotFound:
+                raise Invalid("$.program", "no such program; upload it with POST /v1/programs") from None
+        else:
+            info, blob = await self._program(request.program)
+        admission = (device, info.id, parameters, request.shots)
+        if admission not in self._admitted:
+            program = await self._payload(info, blob)
+            await self._admit(device, info, program, request.parameters, request.shots)
+            self._admitted[admission] = None
+            if len(self._admitted) > self.limits.admissions:
+                self._admitted.popitem(last=False)
+        id = f"t{secrets.token_hex(8)}"
+        event = ev.Submitted(
+            at_s=self.engine.now(), task=id, user=actor.user, device=device, program=info.id, shots=request.shots,
+            parameters=parameters, session=request.session, project=session.project if session else "",
+            name=request.name, class_=session.class_ if session else request.class_,
+        )  # fmt: skip
+        keys = [] if key is None else [KeyRow(key.key, key.body, id, key.at_s)]
+        step = self.engine.handle(event, blobs=[blob] if blob else [], keys=keys)
+        if key is not None:
+            self.engine.remember_key(key.key)
+        answer = view.task(step.tasks[id])  # as it is in this very record, which is what becomes durable
+        await self.engine.settled()
+        if blob is not None:
+            self._learn(info)
+        return answer
+
+    async def _admit(
+        self, device: str, info: wire.ProgramInfo, program: Program, parameters: dict[str, object], shots: int,
+        early: bool = False,
+    ) -> None:  # fmt: skip
+        target = self.engine.targets[device]
+        if info.format not in target.formats:
+            takes = ", ".join(target.formats)
+            raise BadProgram("$.program.format", f"{device} takes {takes}, not {info.format}")
+        if info.qubits > target.qubits:
+            raise BadProgram("$.program", f"it needs {info.qubits} qubits, {device} has {target.qubits}")
+        if early and info.variables:
+            return  # the rest depends on parameters
+        await self.engine.drivers[device].admit(program, parameters, shots)
+
+    async def task(self, actor: Actor, id: str, wait_s: float = 0.0, after: int | None = None) -> wire.Task:
+        """A task, at once or when it has changed. Raises `NotFound`, also for another user's."""
+        task = await self._own_task(actor, id)
+        if wait_s > 0:
+            task = await self.engine.change(id, min(wait_s, self.limits.wait_s), after)
+        return view.task(task)
+
+    async def tasks(self, actor: Actor, query: TaskQuery) -> wire.TaskPage:
+        """A page of tasks; of one's own unless administrator."""
+        if not actor.administrator:
+            query = msgspec.structs.replace(query, user=actor.user)
+        rows = await self.engine.store.tasks(query)
+        tasks = [msgspec.json.decode(body, type=Task) for _, body in rows]
+        return wire.TaskPage(
+            items=[view.task(task) for task in tasks], next=str(rows[-1][0]) if len(rows) == query.limit else ""
+        )
+
+    async def cancel(self, actor: Actor, id: str) -> wire.Task:
+        """Call a task off; without effect on one that ended."""
+        task = await self._own_task(actor, id)
+        if not task.ended and task.state != "cancelling":
+            await self.engine.commit(ev.Cancelled(at_s=self.engine.now(), task=id, by=actor.user))
+        return view.task(await self.engine.task(id))
+
+    async def result(self, actor: Actor, id: str, partial: bool) -> wire.Result:
+        """The merged counts. Raises `NotReady` before the end, unless `partial`."""
+        task = await self._own_task(actor, id)
+        if not task.ended and not partial:
+            raise NotReady(f"task {id} is {task.state}; wait with GET /v1/tasks/{id}?wait=30", id, task.state)
+        rows = await self.engine.store.slices(id)
+        slices = [msgspec.json.decode(body, type=Slice) for body, _ in rows]
+        counts = []
+        for address in [address for _, address in rows if address is not None]:
+            stored = await self.engine.store.blob("result", address)
+            if stored is None:
+                raise Conflict(f"the counts of task {id} are not in the store any more")
+            counts.append(msgspec.json.decode(stored[1], type=dict[str, int]))
+        target = self.engine.targets.get(task.device)
+        return wire.Result(
+            task=id, state=task.state, shots=task.shots, shots_done=sum(slice.shots_done for slice in slices),
+            partial=sum(slice.shots_done for slice in slices) < task.shots,
+            emulated=target is None or target.emulated, counts=merge(counts),
+            slices=[view.slice(slice) for slice in slices],
+        )  # fmt: skip
+
+    async def log(self, actor: Actor, id: str) -> wire.Log:
+        """What happened to a task, oldest first."""
+        await self._own_task(actor, id)
+        lines: list[wire.LogLine] = []
+        after = 0
+        while page := await self.engine.store.events(after, 1000, task=id):
+            lines += [view.line(ev.decode(body)) for _, body in page]
+            after = page[-1][0]
+        return wire.Log(task=id, lines=lines)
+
+    async def why(self, actor: Actor, id: str) -> wire.Why:
+        """Why a task is where it is."""
+        task = await self._own_task(actor, id)
+        self.engine.handle(ev.Tick(at_s=self.engine.now()))  # so that estimates count from now
+        told = why(self.engine.deck, task)
+        return wire.Why(
+            task=id, state=task.state, reason=told.reason, detail=told.detail, position=told.position,
+            estimate_s=told.estimate_s,
+        )  # fmt: skip
+
+    async def _own_task(self, actor: Actor, id: str) -> Task:
+        task = await self.engine.task(id)
+        if task.user != actor.user and not actor.administrator:
+            raise NotFound("task", id)
+        return task
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+
+    async def open_session(self, actor: Actor, request: wire.SessionOpen) -> wire.Session:
+        """Open a lease; durable on return."""
+        for where, text in (("$.project", request.project), ("$.job", request.job)):
+            if _CONTROL.search(text):
+                raise Invalid(where, "must not hold control characters")
+        id = f"s{secrets.token_hex(8)}"
+        event = ev.SessionOpened(
+            at_s=self.engine.now(), session=id, user=actor.user, device=self._device(request.device),
+            ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=request.project, job=request.job,
+        )  # fmt: skip
+        step = await self.engine.commit(event)
+        return view.session(step.sessions[id])
+
+    async def renew_session(self, actor: Actor, id: str) -> wire.Session:
+        """Start the lease anew. Raises `NotFound` for a closed one."""
+        self._own_session(actor, id)
+        step = await self.engine.commit(ev.SessionRenewed(at_s=self.engine.now(), session=id))
+        return view.session(step.sessions[id])
+
+    async def close_session(self, actor: Actor, id: str) -> wire.Session:
+        """End the lease and cancel what waits in it. A closed one stays as it is."""
+        session = await self._session(actor, id)
+        if session.state == "open":
+            step = await self.engine.commit(ev.SessionClosed(at_s=self.engine.now(), session=id))
+            session = step.sessions[id]
+        return view.session(session)
+
+    async def session(self, actor: Actor, id: str) -> wire.Session:
+        """A session, open or closed."""
+        return view.session(await self._session(actor, id))
+
+    def sessions(self, actor: Actor) -> wire.SessionPage:
+        """The open sessions; one's own unless administrator."""
+        mine = [s for s in self.engine.deck.sessions.values() if actor.administrator or s.user == actor.user]
+        return wire.SessionPage(items=[view.session(session) for session in mine])
+
+    async def _session(self, actor: Actor, id: str) -> Session:
+        session = self.engine.deck.sessions.get(id)
+        if session is None:
+            stored = await self.engine.store.noun("session", id)
+            if stored is None:
+                raise NotFound("session", id)
+            session = msgspec.json.decode(stored, type=Session)
+        if session.user != actor.user and not actor.administrator:
+            raise NotFound("session", id)
+        return session
+
+    def _own_session(self, actor: Actor, id: str) -> Session:
+        session = self.engine.deck.sessions.get(id)
+        if session is None or session.user != actor.user:
+            raise NotFound("open session", id)
+        return session
+
+    # -- devices --------------------------------------------------------------------------------------------------
+
+    def devices(self) -> wire.DevicePage:
+        """Every device of the configuration."""
+        return wire.DevicePage(items=[self._view_device(name, spec=False) for name in sorted(self.engine.targets)])
+
+    def device(self, name: str) -> wire.Device:
+        """A device with its specification. Raises `NotFound`."""
+        return self._view_device(self._device(name), spec=True)
+
+    async def set_device(self, actor: Actor, name: str, request: wire.DeviceSet) -> wire.Device:
+        """Take a device out of service, or give it back."""
+        if not actor.administrator:
+            raise Forbidden("only administrators may change a device's status")
+        await self.engine.set_status(self._device(name), request.status, request.reason)
+        return self.device(name)
+
+    def _device(self, name: str) -> str:
+        target = self.engine.targets.get(name)
+        if target is None:
+            raise NotFound("device", name)
+        return target.name  # the one string that all its tasks share
+
+    def _view_device(self, name: str, spec: bool) -> wire.Device:
+        deck = self.engine.deck
+        device = deck.devices[name]
+        return view.device(device, self.engine.targets[name], deck.window_on(name), deck.policy.queued(name), spec)
+
+
+def _parameters(parameters: dict[str, object], limit_bytes: int) -> str:
+    """Parameters as canonical JSON text. Raises `Invalid` for anything but numbers and lists of numbers."""
+    if not parameters:
+        return "{}"
+    for name, value in parameters.items():
+        for item in value if isinstance(value, list) else [value]:
+            if isinstance(item, bool) or not isinstance(item, int | float):
+                raise Invalid(f"$.parameters.{name}", "must be a number or a list of numbers")
+            if isinstance(item, int) and abs(item) >= 2**63:
+                raise Invalid(f"$.parameters.{name}", "is out of range")
+    text = _encode(parameters, order="sorted").decode()
+    if len(text) > limit_bytes:
+        raise Invalid("$.parameters", f"take {len(text)} bytes, {limit_bytes} are allowed")
+    return text

@@ -1,0 +1,529 @@
+"""The loop around the core: events in, durable before anything is done about them, commands out to the drivers.
+
+Nothing here polls. A request, a driver's report or the core's own alarm is an event; its step is appended to the
+store; when it is durable, waiting requests are answered and its commands carried out, in the order of the log. If the
+store fails, the engine ends and whoever runs it starts a new one from what is durable, just as after a crash.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import OrderedDict, deque
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from contextlib import suppress
+from functools import partial
+from hashlib import sha256
+from typing import Any
+
+import msgspec
+
+from quarterdeck.core import events as ev
+from quarterdeck.core.commands import CancelSlice, Command, StartSlice
+from quarterdeck.core.deck import Deck, Step
+from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
+from quarterdeck.core.transition import InvalidTransition
+from quarterdeck.daemon.attempt import Attempt, Failed, Patience
+from quarterdeck.daemon.clock import Clock, steady
+from quarterdeck.daemon.store import Blob, EventRow, KeyRow, NounRow, Record, SliceRow, Store, TaskRow
+from quarterdeck.devices.driver import Driver, Outcome, Target
+from quarterdeck.devices.driver import Slice as DriverSlice
+from quarterdeck.errors import DeviceUnavailable, NotFound, StoreUnavailable
+from quarterdeck.programs.program import Program
+
+log = logging.getLogger(__name__)
+
+_encode = msgspec.json.encode
+_NOUNS: dict[str, type[Device | Session | Window]] = {"device": Device, "session": Session, "window": Window}
+
+
+class DeviceSettings(msgspec.Struct, frozen=True):
+    """How the loop treats one device: the most shots of a slice."""
+
+    slice_shots: int
+
+
+class Pace(msgspec.Struct, frozen=True):
+    """Time constants of the loop, in seconds: see `config.DaemonSettings`."""
+
+    probe_s: float = 5.0
+    answer_s: float = 60.0
+    grace_s: float = 120.0
+    key_s: float = 86400.0
+    recent_tasks: int = 20_000
+    program_bytes: int = 64 * 1024 * 1024
+
+
+class Engine:
+    """Runs the deck on a store and a set of drivers, from `recover` until it fails or is closed."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, Driver],
+        targets: Mapping[str, Target],
+        devices: Mapping[str, DeviceSettings],
+        pace: Pace = Pace(),  # noqa: B008  # frozen
+        clock: Callable[[float], Clock] = steady,
+    ) -> None:
+        self.store = store
+        self.drivers = drivers
+        self.targets = targets
+        self.devices = devices
+        self.pace = pace
+        self.deck = Deck()
+        self._keys: tuple[set[int], set[int]] = (set(), set())
+        self._make_clock = clock
+        self._clock: Clock = clock(0.0)
+        self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._changes: dict[str, list[asyncio.Future[Task]]] = {}
+        self._recent: OrderedDict[str, Task] = OrderedDict()
+        self._unsettled: dict[str, int] = {}
+        self._flushes: deque[asyncio.Future[None]] = deque()
+        self._grown: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        self._programs: OrderedDict[str, Program] = OrderedDict()
+        self._program_bytes = 0
+        self._alarm: asyncio.TimerHandle | None = None
+        self._alarm_s: float | None = None
+        self._background: set[asyncio.Task[None]] = set()
+        self._probe: dict[str, asyncio.Event] = {}
+        self._online: dict[str, asyncio.Event] = {}
+        self._attempts: dict[str, Attempt] = {}
+        self.last_event = 0
+
+    # -- life -----------------------------------------------------------------------------------------------------
+
+    async def recover(self) -> None:
+        """Take up what is durable: restore the deck, announce the devices, find the slices that were in flight."""
+        loaded = await self.store.load(self._clock() - self.pace.key_s)
+        tasks = [msgspec.json.decode(body, type=Task) for body in loaded.tasks]
+        slices = [msgspec.json.decode(body, type=Slice) for body in loaded.slices]
+        nouns = [msgspec.json.decode(body, type=_NOUNS[kind]) for kind, body in loaded.nouns]
+        last = await self.store.events(loaded.last_event - 1, 1)
+        last_s = ev.decode(last[0][1]).at_s if last else 0.0
+        self._clock = self._make_clock(last_s)
+        self.deck.restore([*nouns, *slices, *tasks], now_s=last_s, seq=loaded.last_task_seq)
+        self._keys[1].update(key_number(key) for key in loaded.keys)
+        self.last_event = loaded.last_event
+        self.store.start(self.fail)
+        in_flight = list(self.deck.slices.values())
+        now_s = self._clock()
+        for name, target in self.targets.items():
+            self._probe[name], self._online[name] = asyncio.Event(), asyncio.Event()
+            declared = ev.DeviceDeclared(
+                at_s=now_s, device=name, lanes=target.lanes, slice_shots=self.devices[name].slice_shots,
+                shot_rate_hz=target.shot_rate_hz, setup_s=target.setup_s,
+            )  # fmt: skip
+            self.handle(declared)
+        for name, device in list(self.deck.devices.items()):
+            if name not in self.targets and device.declared:
+                self.handle(ev.DeviceRetired(at_s=now_s, device=name))
+        for slice in in_flight:
+            self._resume(slice)
+        for name in self.targets:
+            self._spawn(self._watch(name))
+        self._spawn(self._forget_keys())
+
+    async def run(self) -> None:
+        """Return when closed; raise what ended the engine otherwise."""
+        await self._over
+
+    def fail(self, error: Exception) -> None:
+        """The engine cannot go on. Everybody who waits is told; nothing more is acknowledged."""
+        if not self._over.done():
+            self._over.set_exception(error)
+            self._stop()
+
+    async def close(self) -> None:
+        """Stop. Slices in flight stay in flight: they are found again by the next engine."""
+        if not self._over.done():
+            self._over.set_result(None)
+        self._stop()
+        await asyncio.gather(*self._background, return_exceptions=True)
+
+    def _stop(self) -> None:
+        if self._alarm is not None:
+            self._alarm.cancel()
+        for task in self._background:
+            task.cancel()
+        gone = StoreUnavailable("the daemon", "it is starting over", 1.0)
+        waiting = [waiter for waiters in self._changes.values() for waiter in waiters]
+        futures: list[asyncio.Future[Any]] = [*waiting, *self._flushes, self._grown]
+        for future in futures:
+            if not future.done():
+                future.set_exception(gone)
+                future.exception()  # nobody may be waiting
+
+    @property
+    def alive(self) -> bool:
+        return not self._over.done()
+
+    # -- events in ------------------------------------------------------------------------------------------------
+
+    def now(self) -> float:
+        """The time of day that new events carry."""
+        return self._clock()
+
+    async def commit(self, event: ev.Event, blobs: Sequence[Blob] = (), keys: Sequence[KeyRow] = ()) -> Step:
+        """Handle an event and return once all that follows is durable. Raises what the core refuses it with."""
+        step = self.handle(event, blobs, keys)
+        await self.settled()
+        return step
+
+    async def settled(self, task: str | None = None) -> None:
+        """Return once everything so far (of one task) is durable."""
+        if not self.alive:
+            raise StoreUnavailable("the daemon", "it is starting over", 1.0)
+        if task is None:
+            if self._flushes:
+                await asyncio.shield(self._flushes[-1])
+            return
+        while task in self._unsettled:
+            await asyncio.shield(self._flushes[-1])
+
+    def handle(self, event: ev.Event, blobs: Sequence[Blob] = (), keys: Sequence[KeyRow] = ()) -> Step:
+        """Handle an event and queue its step for the store; commands and answers follow when it is durable."""
+        if not self.alive:
+            raise StoreUnavailable("the daemon", "it is starting over", 1.0)
+        step = self.deck.handle(event)
+        if step.events or blobs or keys:
+            self._write(step, blobs, keys)
+        self._set_alarm()
+        return step
+
+    def _write(self, step: Step, blobs: Sequence[Blob], keys: Sequence[KeyRow]) -> None:
+        flush: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        flush.add_done_callback(_seen)
+        results = {
+            event.task + f"/{event.index}": event.result for event in step.events if type(event) is ev.SliceFinished
+        }
+        record = Record(
+            done=partial(self._durable, step, flush),
+            events=[EventRow(*self._whose(event, step), ev.encode(event)) for event in step.events],
+            tasks=[_task_row(task) for task in step.tasks.values()],
+            slices=[
+                SliceRow(slice.task, slice.index, slice.state == "running", results.get(key), _encode(slice))
+                for key, slice in step.slices.items()
+            ],
+            nouns=[
+                *(NounRow("device", device.id, True, _encode(device)) for device in step.devices.values()),
+                *(NounRow("session", s.id, s.state == "open", _encode(s)) for s in step.sessions.values()),
+                *(NounRow("window", w.id, w.state != "over", _encode(w)) for w in step.windows.values()),
+            ],
+            blobs=blobs,
+            keys=keys,
+        )
+        try:
+            self.store.append(record)
+        except StoreUnavailable as error:  # the deck is ahead of the store now: start over
+            self.fail(error)
+            raise
+        self._flushes.append(flush)
+        for id in step.tasks:
+            self._unsettled[id] = self._unsettled.get(id, 0) + 1
+        # Ended tasks leave the deck; until they are durable they are found here.
+        for task in self.deck.forget_ended():
+            self._recent[task.id] = task
+            if len(self._recent) > self.pace.recent_tasks:
+                self._recent.popitem(last=False)
+
+    def _whose(self, event: ev.Event, step: Step) -> tuple[str | None, str | None]:
+        """The task that an event is about, and the user who may see it; None and None for what concerns everybody."""
+        if (id := getattr(event, "task", None)) is not None:
+            return id, self.deck.tasks[id].user
+        if (id := getattr(event, "session", None)) is not None:
+            return None, (self.deck.sessions.get(id) or step.sessions[id]).user
+        return None, None
+
+    def _durable(self, step: Step, flush: asyncio.Future[None], last_event: int) -> None:
+        """The store has it: answer who waits, and act."""
+        self.last_event = last_event
+        self._flushes.popleft()
+        if not flush.done():
+            flush.set_result(None)
+        for id, task in step.tasks.items():
+            left = self._unsettled[id] - 1
+            if left:
+                self._unsettled[id] = left
+            else:
+                del self._unsettled[id]
+            for waiter in self._changes.pop(id, ()):
+                if not waiter.done():
+                    waiter.set_result(task)
+        if not self.alive:
+            return
+        for command in step.commands:
+            self._do(command)
+        if not self._grown.done():
+            self._grown.set_result(last_event)
+
+    def _set_alarm(self) -> None:
+        at_s = self.deck.next_alarm_s()
+        if at_s == self._alarm_s:
+            return
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm_s = at_s
+        self._alarm = None
+        if at_s is not None:
+            delay_s = max(0.0, at_s - self._clock())
+            self._alarm = asyncio.get_running_loop().call_later(delay_s, self._ring)
+
+    def _ring(self) -> None:
+        self._alarm_s = None
+        if self.alive:
+            with suppress(StoreUnavailable):
+                self.handle(ev.Tick(at_s=self._clock()))
+
+    # -- commands out ---------------------------------------------------------------------------------------------
+
+    def _do(self, command: Command) -> None:
+        match command:
+            case StartSlice():
+                self._spawn(self._run(command, resume=False))
+            case CancelSlice():
+                self._spawn(self._cancel(command))
+            case _:
+                log.info("%s", command)  # windows: nothing to do but keep away; calibration routines hook in here
+
+    def _resume(self, slice: Slice) -> None:
+        task = self.deck.tasks[slice.task]
+        start = StartSlice(
+            device=slice.device, key=slice.key, task=task.id, index=slice.index, program=task.program,
+            parameters=task.parameters, shots=slice.shots,
+        )  # fmt: skip
+        self._spawn(self._run(start, resume=True))
+
+    async def _run(self, start: StartSlice, resume: bool) -> None:
+        """See one slice through, and report."""
+        driver, target = self.drivers.get(start.device), self.targets.get(start.device)
+        if driver is None or target is None:
+            self._report(start, Failed("lost", "retired", "its device is not in the configuration any more"))
+            return
+        try:
+            program = await self.program(start.program)
+        except NotFound as error:
+            self._report(start, Failed("rejected", error.code, str(error)))
+            return
+        slice = DriverSlice(
+            key=start.key, program=program, parameters=msgspec.json.decode(start.parameters), shots=start.shots
+        )
+        patience = Patience(self.pace.answer_s, self.pace.grace_s)
+        attempt = Attempt(driver, target, slice, patience, partial(self._hold, start.device), resume)
+        self._attempts[start.key] = attempt
+        task = self.deck.tasks.get(start.task)
+        if task is not None and task.state == "cancelling":  # called off while its program was being fetched
+            await attempt.cancel()
+        outcome = await attempt.run()
+        del self._attempts[start.key]
+        self._report(start, outcome)
+
+    def _report(self, start: StartSlice, outcome: Outcome | Failed) -> None:
+        at_s = self._clock()
+        task = self.deck.tasks[start.task]
+        try:
+            if isinstance(outcome, Failed):
+                if outcome.kind == "unavailable":
+                    self._away(start.device, outcome.message)
+                failed = ev.SliceFailed(
+                    at_s=at_s, task=start.task, index=start.index, kind=outcome.kind, code=outcome.code,  # type: ignore[arg-type]
+                    message=outcome.message[:2000],
+                )  # fmt: skip
+                self.handle(failed)
+                return
+            shots = sum(outcome.counts.values())
+            if shots == 0:
+                kind, why = (
+                    ("cancelled", "") if task.state == "cancelling" else ("fault", "the device measured nothing")
+                )
+                none = ev.SliceFailed(
+                    at_s=at_s, task=start.task, index=start.index, kind=kind, code="empty", message=why,  # type: ignore[arg-type]
+                    qpu_s=outcome.qpu_s,
+                )  # fmt: skip
+                self.handle(none)
+                return
+            counts = _encode(dict(sorted(outcome.counts.items())))
+            address = sha256(counts).hexdigest()
+            finished = ev.SliceFinished(
+                at_s=at_s, task=start.task, index=start.index, shots=shots, result=address, qpu_s=outcome.qpu_s
+            )
+            self.handle(finished, blobs=[Blob("result", address, b"{}", counts)])
+        except InvalidTransition as error:
+            log.error("a report about %s was refused: %s", start.key, error)
+        except StoreUnavailable:
+            log.warning("the outcome of %s is not durable; its device is asked again", start.key)
+
+    async def _cancel(self, command: CancelSlice) -> None:
+        if (attempt := self._attempts.get(command.key)) is not None:
+            await attempt.cancel()
+
+    # -- devices --------------------------------------------------------------------------------------------------
+
+    def _away(self, device: str, reason: str) -> None:
+        """The device was found to be gone: hold its queue, and look for it."""
+        self._online[device].clear()
+        if self.deck.devices[device].status == "online":
+            self.handle(ev.DeviceChanged(at_s=self._clock(), device=device, status="offline", reason=reason))
+        self._probe[device].set()
+
+    async def _hold(self, device: str, error: DeviceUnavailable) -> None:
+        with suppress(StoreUnavailable):
+            self._away(device, error.why)
+        await self._online[device].wait()
+
+    async def _watch(self, name: str) -> None:
+        """Keep the device's status true: look every `probe_s`, sooner after it went away, at doubling intervals."""
+        driver, probe, flaps = self.drivers[name], self._probe[name], 0
+        while True:
+            try:
+                async with asyncio.timeout(self.pace.answer_s):
+                    status = await driver.status()
+                online, reason = status.online, status.reason
+            except Exception as error:
+                online, reason = False, getattr(error, "why", None) or f"{type(error).__name__}: {error}"
+            known = self.deck.devices[name]
+            if online:
+                self._online[name].set()
+            else:
+                self._online[name].clear()
+            if known.status != "maintenance" and (online, "" if online else reason) != (
+                known.status == "online", known.reason,
+            ):  # fmt: skip
+                status_word = "online" if online else "offline"
+                changed = ev.DeviceChanged(
+                    at_s=self._clock(), device=name, status=status_word, reason="" if online else reason  # type: ignore[arg-type]
+                )  # fmt: skip
+                self.handle(changed)
+            pause_s = self.pace.probe_s if online else min(self.pace.probe_s, 0.05 * 2.0**flaps)
+            flaps = 0 if online and not probe.is_set() else min(flaps + 1, 30)
+            if not probe.is_set():
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(pause_s):
+                        await probe.wait()
+                        await asyncio.sleep(min(self.pace.probe_s, 0.05 * 2.0**flaps))
+            probe.clear()
+
+    async def set_status(self, device: str, status: str, reason: str) -> None:
+        """Take the device out of service (`maintenance`), or give it back (`online`, as soon as it answers)."""
+        word = "offline" if status == "online" else "maintenance"
+        reason = "coming back from maintenance" if status == "online" else reason
+        await self.commit(ev.DeviceChanged(at_s=self._clock(), device=device, status=word, reason=reason))  # type: ignore[arg-type]
+        self._probe[device].set()
+
+    # -- what can be asked ----------------------------------------------------------------------------------------
+
+    async def task(self, id: str) -> Task:
+        """The task as it is durable. Raises `NotFound`."""
+        await self.settled(id)
+        task = self.deck.tasks.get(id) or self._recent.get(id)
+        if task is None:
+            body = await self.store.task(id)
+            if body is None:
+                raise NotFound("task", id)
+            task = msgspec.json.decode(body, type=Task)
+        return task
+
+    async def change(self, id: str, wait_s: float, after: int | None) -> Task:
+        """The task once it has ended, or with `after` once its version is greater, or after `wait_s` seconds."""
+        task = await self.task(id)
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait_s
+        while not task.ended and (after is None or task.version <= after):
+            left_s = deadline - loop.time()
+            if left_s <= 0:
+                break
+            waiter: asyncio.Future[Task] = loop.create_future()
+            waiter.add_done_callback(_seen)
+            self._changes.setdefault(id, []).append(waiter)
+            try:
+                async with asyncio.timeout(left_s):
+                    await waiter
+                task = await self.task(id)
+            except TimeoutError:
+                break
+            finally:
+                waiters = self._changes.get(id)
+                if waiters and waiter in waiters:
+                    waiters.remove(waiter)
+                    if not waiters:
+                        del self._changes[id]
+        return task
+
+    async def grown(self, beyond: int) -> None:
+        """Return once the log has entries after number `beyond`."""
+        while self.last_event <= beyond:
+            if self._grown.done():
+                self._grown = asyncio.get_running_loop().create_future()
+                self._grown.add_done_callback(_seen)
+            await asyncio.shield(self._grown)
+
+    async def program(self, id: str) -> Program:
+        """A program, from memory or the store. Raises `NotFound`."""
+        program = self._programs.get(id)
+        if program is None:
+            stored = await self.store.blob("program", id)
+            if stored is None:
+                raise NotFound("program", id)
+            meta, content = stored
+            program = Program(id=id, format=msgspec.json.decode(meta)["format"], payload=content.decode())
+            self.keep(program)
+        else:
+            self._programs.move_to_end(id)
+        return program
+
+    def keep(self, program: Program) -> None:
+        """Keep a program at hand, within the memory set aside for that."""
+        if program.id not in self._programs:
+            self._programs[program.id] = program
+            self._program_bytes += len(program.payload)
+            while self._program_bytes > self.pace.program_bytes and len(self._programs) > 1:
+                _, dropped = self._programs.popitem(last=False)
+                self._program_bytes -= len(dropped.payload)
+
+    # -- idempotency keys -----------------------------------------------------------------------------------------
+
+    def knows_key(self, key: bytes) -> bool:
+        """Whether this key may have been used lately: False is certain, True is to be looked up in the store."""
+        number = key_number(key)
+        return number in self._keys[0] or number in self._keys[1]
+
+    def remember_key(self, key: bytes) -> None:
+        """Note a key that is being used."""
+        self._keys[0].add(key_number(key))
+
+    async def _forget_keys(self) -> None:
+        while True:
+            await asyncio.sleep(self.pace.key_s)
+            self._keys = (set(), self._keys[0])
+            await self.store.forget_keys(self._clock() - 2 * self.pace.key_s)
+
+    # -- background -----------------------------------------------------------------------------------------------
+
+    def _spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.ensure_future(coroutine)
+        self._background.add(task)
+        task.add_done_callback(self._reaped)
+
+    def _reaped(self, task: asyncio.Task[None]) -> None:
+        """A loop that dies takes the engine with it: a daemon that looks alive and does nothing is worse than none."""
+        self._background.discard(task)
+        if task.cancelled() or (error := task.exception()) is None:
+            return
+        if isinstance(error, StoreUnavailable):
+            self.fail(error)
+        else:
+            self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+
+
+def key_number(key: bytes) -> int:
+    """A short form of an Idempotency-Key's digest, for a set that fits in memory."""
+    return int.from_bytes(key[:8], "big")
+
+
+def _task_row(task: Task) -> TaskRow:
+    return TaskRow(task.id, task.seq, task.user, task.session, task.device, task.state, not task.ended, _encode(task))
+
+
+def _seen(future: asyncio.Future[Any]) -> None:
+    if not future.cancelled():
+        future.exception()

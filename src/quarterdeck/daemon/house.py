@@ -1,0 +1,153 @@
+"""The house: takes the lead, runs an engine, and starts a new one when the store fails it.
+
+One way in for start-up, crash, fail-over and a full disk alike: lead, load, run.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import secrets
+from collections.abc import Mapping
+from urllib.parse import urldefrag
+
+import httpx
+from starlette.requests import Request
+from starlette.responses import Response
+
+from quarterdeck.daemon.desk import Desk, Limits, Summarise
+from quarterdeck.daemon.engine import DeviceSettings, Engine, Pace
+from quarterdeck.daemon.http.identity import Identity
+from quarterdeck.daemon.store import Store
+from quarterdeck.devices.driver import Driver, Target
+from quarterdeck.errors import StoreUnavailable
+
+log = logging.getLogger(__name__)
+_HOP = frozenset({"host", "connection", "content-length", "transfer-encoding", "authorization", "keep-alive"})
+
+
+class House:
+    """Owns the store, the drivers and, while it leads, the engine."""
+
+    def __init__(
+        self,
+        store: Store,
+        drivers: Mapping[str, Driver],
+        targets: Mapping[str, Target],
+        devices: Mapping[str, DeviceSettings],
+        summarise: Summarise,
+        identity: Identity,
+        max_body_bytes: int,
+        pace: Pace = Pace(),  # noqa: B008  # frozen
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        url: str = "",
+    ) -> None:
+        self.store = store
+        self.drivers = drivers
+        self.targets = targets
+        self.devices = devices
+        self.identity = identity
+        self.max_body_bytes = max_body_bytes
+        self.store_name = store.name
+        self.trouble = "starting"
+        self._summarise = summarise
+        self._pace = pace
+        self._limits = limits
+        self._url = url
+        self._engine: Engine | None = None
+        self._desk: Desk | None = None
+        self._proxy: httpx.AsyncClient | None = None
+        self._leader: tuple[str, str] | None = None
+        self._standby: asyncio.Task[None] | None = None
+
+    @property
+    def desk(self) -> Desk | None:
+        return self._desk if self._engine is not None and self._engine.alive else None
+
+    @property
+    def role(self) -> str:
+        if self.desk is not None:
+            return "leader"
+        return "standby" if self._leader is not None else "starting"
+
+    async def run(self) -> None:
+        """Serve until cancelled. Raises whatever is not the store's fault: a defect ends the process."""
+        pause_s = 0.1
+        try:
+            while True:
+                try:
+                    await self._lead()
+                except StoreUnavailable as error:
+                    self.trouble = error.why
+                    log.error("the store failed: %s; starting over", error.why)
+                await self._leave()
+                await asyncio.sleep(pause_s)
+                pause_s = min(5.0, pause_s * 2)
+        finally:
+            await self._leave()
+            if self._proxy is not None:
+                await self._proxy.aclose()
+
+    async def _lead(self) -> None:
+        watch = asyncio.ensure_future(self._watch_leader())
+        try:
+            epoch = await self.store.lead()
+        finally:
+            watch.cancel()
+            self._leader = None
+        engine = Engine(self.store, self.drivers, self.targets, self.devices, self._pace)
+        self._engine = engine
+        await engine.recover()
+        secret = secrets.token_urlsafe(32)
+        self.identity = _with_standby(self.identity, secret)
+        if self._url:
+            await self.store.advertise(f"{self._url}#{secret}")
+        self._desk = Desk(engine, self._summarise, self._limits)
+        self.trouble = ""
+        log.info("leading with epoch %d; %d tasks are live", epoch, len(engine.deck.tasks))
+        await engine.run()
+
+    async def _leave(self) -> None:
+        engine, self._engine, self._desk = self._engine, None, None
+        if engine is not None:
+            await engine.close()
+        await self.store.stop()
+
+    async def _watch_leader(self) -> None:
+        """While another daemon leads, know where it answers."""
+        while True:
+            try:
+                url, secret = urldefrag(await self.store.leader_url())
+                self._leader = (url, secret) if url and url != self._url else None
+                self.trouble = "" if self._leader else "another daemon leads, and has not said where it answers"
+            except StoreUnavailable as error:
+                self._leader, self.trouble = None, error.why
+            await asyncio.sleep(0.2)
+
+    async def pass_on(self, request: Request, raw: bytes) -> Response | None:
+        """Ask the leader on behalf of whoever asks us."""
+        if self._leader is None:
+            return None
+        url, secret = self._leader
+        actor = self.identity.of(request)
+        headers = [(name, value) for name, value in request.headers.items() if name not in _HOP]
+        headers += [
+            ("x-qdeck-standby", secret),
+            ("x-qdeck-user", actor.user),
+            ("x-qdeck-administrator", "yes" if actor.administrator else "no"),
+        ]
+        if self._proxy is None:
+            self._proxy = httpx.AsyncClient(timeout=httpx.Timeout(10.0, read=700.0), trust_env=False)
+        target = url + request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        try:
+            answer = await self._proxy.request(request.method, target, headers=headers, content=raw)
+        except httpx.HTTPError as error:
+            raise StoreUnavailable("the leading daemon", str(error) or type(error).__name__, 1.0) from None
+        kept = {
+            name: value for name, value in answer.headers.items() if name in ("content-type", "location", "retry-after")
+        }
+        return Response(answer.content, answer.status_code, kept)
+
+
+def _with_standby(identity: Identity, secret: str) -> Identity:
+    return Identity(identity.owner, identity.owner_uid, identity.token, secret, identity.administrators)

@@ -1,0 +1,176 @@
+"""The HTTP application: reads a request, calls the desk, writes the answer; every error is JSON of one shape."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from quarterdeck import __version__, wire
+from quarterdeck.daemon.desk import Desk
+from quarterdeck.daemon.http.identity import Identity
+from quarterdeck.daemon.http.openapi import document
+from quarterdeck.daemon.http.operation import Asked, Operation, decode
+from quarterdeck.daemon.http.v1 import OPERATIONS
+from quarterdeck.errors import (
+    BadRequest,
+    MethodNotAllowed,
+    NotFound,
+    QuarterdeckError,
+    StoreUnavailable,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+)
+
+log = logging.getLogger(__name__)
+_encode = msgspec.json.encode
+
+
+class House(Protocol):
+    """What the application is in front of."""
+
+    identity: Identity
+    max_body_bytes: int
+    store_name: str
+
+    @property
+    def desk(self) -> Desk | None:
+        """The desk, while this daemon leads."""
+
+    @property
+    def role(self) -> str:
+        """`leader`, `standby` or `starting`."""
+
+    @property
+    def trouble(self) -> str:
+        """Why requests cannot be served now; empty if they can."""
+
+    async def pass_on(self, request: Request, raw: bytes) -> Response | None:
+        """The leader's answer, if another daemon leads."""
+
+
+def failure(error: QuarterdeckError) -> Response:
+    """An error as an answer."""
+    headers = {}
+    if isinstance(error, Unavailable | TooManyRequests) and error.retry_after_s:
+        headers["Retry-After"] = str(max(1, round(error.retry_after_s)))
+    if isinstance(error, MethodNotAllowed):
+        headers["Allow"] = error.allowed
+    if error.status == 401:
+        headers["WWW-Authenticate"] = "Bearer"
+    if isinstance(error, TooLarge):
+        headers["Connection"] = "close"  # the rest of the body is not read
+    return Response(_encode(error.to_json()), error.status, headers, "application/json")
+
+
+async def read_body(request: Request, limit_bytes: int) -> bytes:
+    """The body, read up to the limit. Raises `TooLarge` as soon as it is known to be larger."""
+    announced = request.headers.get("content-length", "0")
+    if announced.isdigit() and int(announced) > limit_bytes:
+        raise TooLarge("request body", limit_bytes)
+    parts, size = [], 0
+    async for part in request.stream():
+        size += len(part)
+        if size > limit_bytes:
+            raise TooLarge("request body", limit_bytes)
+        parts.append(part)
+    return parts[0] if len(parts) == 1 else b"".join(parts)
+
+
+def _endpoint(operation: Operation, house: House) -> Callable[[Request], Awaitable[Response]]:
+    decoder = msgspec.json.Decoder(operation.body) if operation.body is not None else None
+
+    async def serve(request: Request) -> Response:
+        try:
+            actor = house.identity.of(request)
+            raw = await read_body(request, house.max_body_bytes) if request.method != "GET" else b""
+            desk = house.desk
+            if desk is None:
+                passed = await house.pass_on(request, raw)
+                if passed is None:
+                    raise StoreUnavailable("the daemon", house.trouble or "it is starting", 1.0)
+                return passed
+            query = operation.read_query(request) if operation.query or request.url.query else {}
+            body: Any = decode(decoder, raw) if decoder is not None else None
+            answer = await operation.serve(Asked(desk, actor, request.path_params, query, body, raw, request))
+            if isinstance(answer, Response):
+                return answer
+            return Response(_encode(answer), operation.status, media_type="application/json")
+        except QuarterdeckError as error:
+            return failure(error)
+        except ClientDisconnect:
+            return Response(status_code=499)
+        except Exception as error:
+            log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+            return failure(QuarterdeckError())
+
+    return serve
+
+
+def _health(house: House, need_ready: bool) -> Callable[[Request], Awaitable[Response]]:
+    async def serve(request: Request) -> Response:
+        ready = house.desk is not None or house.role == "standby"
+        health = wire.Health(
+            ok=ready or not need_ready, role=house.role, version=__version__, store=house.store_name,  # type: ignore[arg-type]
+            why="" if ready else house.trouble or "starting",
+        )  # fmt: skip
+        status = 200 if health.ok else 503
+        return Response(_encode(health), status, media_type="application/json")
+
+    return serve
+
+
+def application(house: House) -> Starlette:
+    """The application in front of a house."""
+
+    async def openapi(request: Request) -> Response:
+        return Response(_encode(document()), media_type="application/json")
+
+    by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
+    for operation in OPERATIONS:
+        by_path.setdefault(operation.path, {})[operation.method] = _endpoint(operation, house)
+    routes = [
+        *(Route(path, _by_method(methods), methods=None) for path, methods in by_path.items()),
+        Route("/v1/health/live", _by_method({"GET": _health(house, False)}), methods=None),
+        Route("/v1/health/ready", _by_method({"GET": _health(house, True)}), methods=None),
+        Route("/v1/openapi.json", _by_method({"GET": openapi}), methods=None),
+    ]
+    handlers: dict[Any, Any] = {HTTPException: _no_route, Exception: _defect}
+    app = Starlette(routes=routes, exception_handlers=handlers)
+    app.router.redirect_slashes = False
+    return app
+
+
+def _by_method(methods: dict[str, Callable[[Request], Awaitable[Response]]]) -> Any:
+    class Endpoint:
+        """One path; picks the operation by its method."""
+
+        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
+            request = Request(scope, receive, send)
+            serve = methods.get(request.method)
+            if serve is None:
+                answer = failure(MethodNotAllowed(request.method, ", ".join(sorted(methods))))
+            else:
+                answer = await serve(request)
+            await answer(scope, receive, send)
+
+    return Endpoint()
+
+
+async def _no_route(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 404:
+        return failure(NotFound("route", request.url.path))
+    return failure(BadRequest(str(error)))
+
+
+async def _defect(request: Request, error: Exception) -> Response:
+    log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
+    return failure(QuarterdeckError())

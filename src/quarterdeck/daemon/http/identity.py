@@ -1,0 +1,74 @@
+"""Who asks: Unix peer credentials, a bearer token, or another daemon that passes a request on."""
+
+from __future__ import annotations
+
+import hmac
+import pwd
+import socket
+import struct
+from functools import lru_cache
+
+import msgspec
+from starlette.requests import Request
+
+from quarterdeck.daemon.desk import Actor
+from quarterdeck.errors import Unauthenticated
+
+_CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: struct ucred in unix(7)
+
+
+def peer_uid(connection: socket.socket) -> int | None:
+    """The uid at the other end of a Unix socket, as the kernel saw it at connect; None for TCP."""
+    if connection.family != socket.AF_UNIX:
+        return None
+    packed = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+    uid: int = _CREDENTIALS.unpack(packed)[1]
+    return uid
+
+
+class Identity(msgspec.Struct, frozen=True):
+    """How requests are told apart.
+
+    Attributes:
+        owner: The user that the daemon runs as; the token speaks for this user.
+        owner_uid: That user's uid.
+        token: The bearer token of TCP clients; empty for none.
+        standby: The secret with which a standby daemon passes requests on; empty for none.
+        administrators: Users with all rights, besides root and the owner.
+    """
+
+    owner: str
+    owner_uid: int
+    token: str
+    standby: str = ""
+    administrators: frozenset[str] = frozenset()
+
+    def of(self, request: Request) -> Actor:
+        """The actor behind a request. Raises `Unauthenticated`.
+
+        The peer's uid comes from the connection alone (put into the scope by our protocol class); no header can set it.
+        """
+        headers = request.headers
+        if self.standby and (passed := headers.get("x-qdeck-standby")) is not None:
+            if not hmac.compare_digest(passed.encode(), self.standby.encode()):
+                raise Unauthenticated("this daemon does not know the standby that passes the request on")
+            return Actor(headers.get("x-qdeck-user", ""), headers.get("x-qdeck-administrator") == "yes")
+        uid = request.scope["state"].get("peer_uid")
+        if uid is not None:
+            user = user_name(uid)
+            return Actor(user, uid in (0, self.owner_uid) or user in self.administrators)
+        scheme, _, token = headers.get("authorization", "").partition(" ")
+        if not token:
+            raise Unauthenticated("send the token of the daemon's token file as `Authorization: Bearer TOKEN`")
+        if not self.token or scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self.token.encode()):
+            raise Unauthenticated("this token is not the daemon's")
+        return Actor(self.owner, True)
+
+
+@lru_cache(maxsize=4096)
+def user_name(uid: int) -> str:
+    """The user's name, or the uid in digits where it has none."""
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)

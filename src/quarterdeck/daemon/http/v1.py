@@ -1,0 +1,184 @@
+"""The operations of `/v1`, as a table."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import msgspec
+from msgspec import Meta
+from starlette.responses import PlainTextResponse, Response
+
+from quarterdeck import wire
+from quarterdeck.daemon.http.operation import Asked, Operation, Query
+from quarterdeck.daemon.http.stream import events
+from quarterdeck.daemon.store import TaskQuery
+from quarterdeck.errors import (
+    BadProgram,
+    BadRequest,
+    Conflict,
+    DeviceUnavailable,
+    Forbidden,
+    IdempotencyMismatch,
+    Invalid,
+    NotFound,
+    NotReady,
+    TooCostly,
+    TooLarge,
+)
+
+_encode = msgspec.json.encode
+Seconds = Annotated[float, Meta(ge=0, le=600)]
+Count = Annotated[int, Meta(ge=1, le=1000)]
+Number = Annotated[int, Meta(ge=0, le=2**62)]
+_BODY = (BadRequest, TooLarge, Invalid)
+_KEY = Query(
+    "Idempotency-Key", Annotated[str, Meta(min_length=1, max_length=200)] | None, None,
+    "Any text of your own. The same key again, with the same body, gives the same task; remembered for a day.",
+)  # fmt: skip
+
+
+async def _upload(asked: Asked) -> Any:
+    return await asked.desk.upload(asked.actor, asked.body)
+
+
+async def _program(asked: Asked) -> Any:
+    return await asked.desk.program(asked.path["id"])
+
+
+async def _payload(asked: Asked) -> Any:
+    return PlainTextResponse(await asked.desk.payload(asked.path["id"]))
+
+
+async def _submit(asked: Asked) -> Any:
+    key = asked.request.headers.get("idempotency-key", "")
+    if len(key) > 200:
+        raise Invalid("Idempotency-Key", "longer than 200 characters")
+    task, new = await asked.desk.submit(asked.actor, asked.body, key, asked.raw)
+    return Response(_encode(task), 201 if new else 200, {"Location": f"/v1/tasks/{task.id}"}, "application/json")
+
+
+async def _tasks(asked: Asked) -> Any:
+    query = asked.query
+    before = query["cursor"]
+    page = TaskQuery(
+        user=query["user"], state=query["state"], session=query["session"], device=query["device"],
+        before_seq=before, limit=query["limit"],
+    )  # fmt: skip
+    return await asked.desk.tasks(asked.actor, page)
+
+
+async def _task(asked: Asked) -> Any:
+    return await asked.desk.task(asked.actor, asked.path["id"], asked.query["wait"], asked.query["after"])
+
+
+async def _cancel(asked: Asked) -> Any:
+    return await asked.desk.cancel(asked.actor, asked.path["id"])
+
+
+async def _result(asked: Asked) -> Any:
+    return await asked.desk.result(asked.actor, asked.path["id"], asked.query["partial"])
+
+
+async def _log(asked: Asked) -> Any:
+    return await asked.desk.log(asked.actor, asked.path["id"])
+
+
+async def _why(asked: Asked) -> Any:
+    return await asked.desk.why(asked.actor, asked.path["id"])
+
+
+async def _open_session(asked: Asked) -> Any:
+    return await asked.desk.open_session(asked.actor, asked.body)
+
+
+async def _sessions(asked: Asked) -> Any:
+    return asked.desk.sessions(asked.actor)
+
+
+async def _session(asked: Asked) -> Any:
+    return await asked.desk.session(asked.actor, asked.path["id"])
+
+
+async def _renew_session(asked: Asked) -> Any:
+    return await asked.desk.renew_session(asked.actor, asked.path["id"])
+
+
+async def _close_session(asked: Asked) -> Any:
+    return await asked.desk.close_session(asked.actor, asked.path["id"])
+
+
+async def _devices(asked: Asked) -> Any:
+    return asked.desk.devices()
+
+
+async def _device(asked: Asked) -> Any:
+    return asked.desk.device(asked.path["name"])
+
+
+async def _set_device(asked: Asked) -> Any:
+    return await asked.desk.set_device(asked.actor, asked.path["name"], asked.body)
+
+
+OPERATIONS: tuple[Operation, ...] = (
+    Operation(id="listDevices", method="GET", path="/v1/devices", about="The devices, and how they are doing.",
+              serve=_devices, answer=wire.DevicePage),
+    Operation(id="getDevice", method="GET", path="/v1/devices/{name}", about="A device with its specification.",
+              serve=_device, answer=wire.Device, errors=(NotFound,)),
+    Operation(id="setDeviceStatus", method="POST", path="/v1/devices/{name}/status",
+              about="Take a device out of service, or give it back (administrators).", serve=_set_device,
+              body=wire.DeviceSet, answer=wire.Device, errors=(*_BODY, Forbidden, NotFound)),
+    Operation(id="uploadProgram", method="POST", path="/v1/programs",
+              about="Keep a program, checked once; tasks then refer to it by its id.", serve=_upload, status=201,
+              body=wire.ProgramUpload, answer=wire.ProgramInfo,
+              errors=(*_BODY, NotFound, BadProgram, TooCostly, DeviceUnavailable)),
+    Operation(id="getProgram", method="GET", path="/v1/programs/{id}", about="What is known of a program.",
+              serve=_program, answer=wire.ProgramInfo, errors=(NotFound,)),
+    Operation(id="getProgramPayload", method="GET", path="/v1/programs/{id}/payload", about="The program's own text.",
+              serve=_payload, answer=str, media="text/plain", errors=(NotFound,)),
+    Operation(id="submitTask", method="POST", path="/v1/tasks",
+              about="Submit a task: durable once this answers; 200 means that its Idempotency-Key was used before.",
+              serve=_submit, status=201, body=wire.TaskSubmit, answer=wire.Task, headers=(_KEY,),
+              errors=(*_BODY, NotFound, Conflict, IdempotencyMismatch, BadProgram, TooCostly, DeviceUnavailable)),
+    Operation(id="listTasks", method="GET", path="/v1/tasks", about="Your tasks, newest first.", serve=_tasks,
+              answer=wire.TaskPage, errors=(Invalid,), query=(
+                  Query("state", wire.TaskState | None, None, "Only those in this state."),
+                  Query("session", str | None, None, "Only those of this session."),
+                  Query("device", str | None, None, "Only those for this device."),
+                  Query("user", str | None, None, "Only this user's (administrators; others see their own)."),
+                  Query("limit", Count, 100, "Tasks per page."),
+                  Query("cursor", Number | None, None, "`next` of the page before."))),
+    Operation(id="getTask", method="GET", path="/v1/tasks/{id}", about="A task, at once or when it has changed.",
+              serve=_task, answer=wire.Task, errors=(NotFound, Invalid), query=(
+                  Query("wait", Seconds, 0.0, "Answer when the task has ended, or after this many seconds."),
+                  Query("after", Number | None, None, "With `wait`: answer as soon as its version is greater."))),
+    Operation(id="cancelTask", method="POST", path="/v1/tasks/{id}/cancel",
+              about="Call a task off; it keeps what it measured. Without effect on one that ended.", serve=_cancel,
+              answer=wire.Task, errors=(NotFound,)),
+    Operation(id="getResult", method="GET", path="/v1/tasks/{id}/result", about="The merged counts of a task.",
+              serve=_result, answer=wire.Result, errors=(NotFound, NotReady, Invalid),
+              query=(Query("partial", bool, False, "Also before the end: what has been measured so far."),)),
+    Operation(id="getLog", method="GET", path="/v1/tasks/{id}/log", about="What happened to a task, oldest first.",
+              serve=_log, answer=wire.Log, errors=(NotFound,)),
+    Operation(id="whyTask", method="GET", path="/v1/tasks/{id}/why",
+              about="Why a task waits: a reason from a closed list, its place and an estimate.", serve=_why,
+              answer=wire.Why, errors=(NotFound,)),
+    Operation(id="openSession", method="POST", path="/v1/sessions", about="Open a lease on a device.",
+              serve=_open_session, status=201, body=wire.SessionOpen, answer=wire.Session,
+              errors=(*_BODY, NotFound, Conflict)),
+    Operation(id="listSessions", method="GET", path="/v1/sessions", about="Your open sessions.", serve=_sessions,
+              answer=wire.SessionPage),
+    Operation(id="getSession", method="GET", path="/v1/sessions/{id}", about="A session, open or closed.",
+              serve=_session, answer=wire.Session, errors=(NotFound,)),
+    Operation(id="renewSession", method="POST", path="/v1/sessions/{id}/renew", about="Start a lease anew.",
+              serve=_renew_session, answer=wire.Session, errors=(NotFound,)),
+    Operation(id="closeSession", method="DELETE", path="/v1/sessions/{id}",
+              about="End a lease and cancel the tasks in it. Closing twice is closing once.", serve=_close_session,
+              answer=wire.Session, errors=(NotFound,)),
+    Operation(id="streamEvents", method="GET", path="/v1/events",
+              about="The event log as server-sent events, or as lines of JSON with `Accept: application/x-ndjson`. "
+              "Administrators see all of it, others what concerns them.",
+              serve=events, answer=str, media="text/event-stream", errors=(Invalid,), query=(
+                  Query("after", Number, 0, "Start behind this entry."),
+                  Query("follow", bool, False, "Go on with what happens from now on."),
+                  Query("limit", Annotated[int, Meta(ge=1)] | None, None, "At most this many entries."))),
+)  # fmt: skip

@@ -1,0 +1,151 @@
+"""`qdeck serve`: put the parts together, answer, and end cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import logging
+import os
+import secrets
+import signal
+import sys
+from contextlib import suppress
+from pathlib import Path
+
+from quarterdeck import places
+from quarterdeck.daemon.config import Settings, load
+from quarterdeck.daemon.desk import Limits
+from quarterdeck.daemon.engine import DeviceSettings, Pace
+from quarterdeck.daemon.house import House
+from quarterdeck.daemon.http.app import application
+from quarterdeck.daemon.http.identity import Identity, user_name
+from quarterdeck.daemon.http.server import Server, tcp_socket, unix_socket
+from quarterdeck.daemon.sql import open_store
+from quarterdeck.devices.driver import Driver, Target
+from quarterdeck.devices.registry import make
+from quarterdeck.devices.workers import Workers
+from quarterdeck.errors import Invalid, QuarterdeckError
+from quarterdeck.programs.format import summarise
+from quarterdeck.programs.program import Summary
+
+log = logging.getLogger(__name__)
+DEFECT = 70  # EX_SOFTWARE of sysexits.h
+
+
+def main(config: Path | None, *, log_level: str = "info") -> int:
+    """Run a daemon until SIGTERM or SIGINT. Returns the exit status: 0, 2 for a bad configuration, 70 for a defect."""
+    logging.basicConfig(
+        level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    try:
+        settings = load(config)
+        with asyncio.Runner(loop_factory=_loop) as runner:
+            return runner.run(serve(settings))
+    except QuarterdeckError as error:
+        print(f"qdeck: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        return 0
+
+
+def _loop() -> asyncio.AbstractEventLoop:
+    with suppress(ImportError):
+        import uvloop
+
+        return uvloop.new_event_loop()
+    return asyncio.new_event_loop()
+
+
+async def serve(settings: Settings) -> int:
+    """Run a daemon with these settings until a signal ends it, or a defect does."""
+    _tune()
+    state = settings.state
+    state.mkdir(parents=True, exist_ok=True, mode=0o755)
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    parser = Workers(1)
+    drivers: dict[str, Driver] = {}
+    store = None
+    try:
+        for name, given in settings.devices.items():
+            own = {key: value for key, value in given.items() if key not in ("driver", "slice_shots")}
+            drivers[name] = make(name, given["driver"], own)
+        targets = {name: await driver.target() for name, driver in drivers.items()}
+        sockets = [unix_socket(settings.socket)]
+        url = settings.daemon.advertise
+        if settings.listen is not None:
+            sockets.append(tcp_socket(*settings.listen))
+            host, port = sockets[-1].getsockname()[:2]
+            url = url or f"http://{host if ':' not in host else f'[{host}]'}:{port}"
+        store = open_store(settings.store_url)
+        identity = Identity(
+            owner=user_name(os.geteuid()), owner_uid=os.geteuid(), token=_token(places.token_file(state)),
+            administrators=frozenset(settings.daemon.administrators),
+        )  # fmt: skip
+
+        async def summary(format: str, payload: str) -> Summary:
+            return await parser.run(summarise, format, payload, timeout_s=60.0)
+
+        daemon = settings.daemon
+        house = House(
+            store, drivers, targets,
+            {name: _device(settings, name, target) for name, target in targets.items()},
+            summary, identity, daemon.max_body_bytes,
+            Pace(probe_s=daemon.probe_s, answer_s=daemon.answer_s, grace_s=daemon.grace_s, key_s=daemon.key_s),
+            Limits(parameters_bytes=daemon.max_parameters_bytes, wait_s=daemon.max_wait_s),
+            url,
+        )  # fmt: skip
+        server = Server(application(house))
+        running = asyncio.ensure_future(house.run())
+        answering = asyncio.ensure_future(server.serve(sockets=sockets))
+        stopping = asyncio.ensure_future(stop.wait())
+        (state / "url").write_text(f"unix://{settings.socket}\n{url}\n")
+        log.info("answering at unix://%s%s", settings.socket, f" and {url}" if url else "")
+        await asyncio.wait({running, answering, stopping}, return_when=asyncio.FIRST_COMPLETED)
+        defect = running.done() and not running.cancelled() and running.exception()
+        if defect:
+            log.critical("the daemon cannot go on", exc_info=defect)
+        running.cancel()  # ends the engine, which answers everybody who waits
+        await asyncio.wait({running})
+        server.should_exit = True
+        await asyncio.wait({answering})
+        stopping.cancel()
+        return DEFECT if defect else 0
+    finally:
+        if store is not None:
+            await store.close()
+        for driver in drivers.values():
+            await driver.close()
+        await parser.close()
+        with suppress(OSError):
+            settings.socket.unlink()
+
+
+def _device(settings: Settings, name: str, target: Target) -> DeviceSettings:
+    given = settings.devices[name].get("slice_shots")
+    if given is None:
+        given = int(target.shot_rate_hz * settings.daemon.slice_s) if target.shot_rate_hz else target.max_shots
+    if not isinstance(given, int) or given < 0:
+        raise Invalid(f"devices.{name}.slice_shots", f"{given!r} is not a number of shots")
+    return DeviceSettings(slice_shots=max(1, given))
+
+
+def _token(path: Path) -> str:
+    """The token of TCP clients; made at the first start, readable by the owner only."""
+    with suppress(FileExistsError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w") as file:
+            file.write(secrets.token_urlsafe(32) + "\n")
+    token = path.read_text().strip()
+    if len(token) < 16:
+        raise Invalid(str(path), "holds no token; delete the file, and the daemon makes a new one")
+    return token
+
+
+def _tune() -> None:
+    """Short turns between the loop and the store's thread; the collector leaves what lives long alone."""
+    sys.setswitchinterval(0.0005)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(50_000, 50, 1000)

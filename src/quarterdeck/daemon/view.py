@@ -1,0 +1,84 @@
+"""The core's records as the words of `/v1`."""
+
+from __future__ import annotations
+
+import msgspec
+
+from quarterdeck import wire
+from quarterdeck.core import events as ev
+from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
+from quarterdeck.devices.driver import Target
+
+_NO_PARAMETERS: dict[str, object] = {}
+
+
+def task(task: Task) -> wire.Task:
+    """A task as its owner sees it."""
+    error = wire.Error(code=task.error_code, message=task.error_message) if task.error_code else None
+    return wire.Task(
+        id=task.id, version=task.version, device=task.device, program=task.program, shots=task.shots,
+        shots_done=task.shots_done, state=task.state, user=task.user, project=task.project, session=task.session,
+        name=task.name, class_=task.class_,
+        parameters=_NO_PARAMETERS if task.parameters == "{}" else msgspec.json.decode(task.parameters),
+        submitted_s=task.submitted_s, started_s=task.started_s, ended_s=task.ended_s, slices=task.slices,
+        qpu_s=task.qpu_s, partial=task.ended and task.shots_done < task.shots, error=error,
+    )  # fmt: skip
+
+
+def slice(slice: Slice) -> wire.SliceInfo:
+    """A slice of a task."""
+    return wire.SliceInfo(
+        index=slice.index, shots=slice.shots, shots_done=slice.shots_done, state=slice.state,
+        started_s=slice.started_s, ended_s=slice.ended_s, error=slice.error,
+    )  # fmt: skip
+
+
+def session(session: Session) -> wire.Session:
+    """A session."""
+    return wire.Session(
+        id=session.id, user=session.user, project=session.project, device=session.device, mode=session.mode,
+        class_=session.class_, job=session.job, state=session.state, opened_s=session.opened_s,
+        expires_s=session.expires_s, ttl_s=session.ttl_s, reason=session.reason,
+    )  # fmt: skip
+
+
+def device(device: Device, target: Target, window: Window | None, queued: int, spec: bool) -> wire.Device:
+    """A device: what it is, and how it is doing."""
+    status: wire.DeviceStatus = device.status
+    reason = device.reason
+    if device.status == "online" and window is not None:
+        status = "calibrating" if window.kind == "calibration" else "maintenance"
+        reason = window.reason or f"{window.kind} window"
+    return wire.Device(
+        name=device.id, modality=target.modality, qubits=target.qubits, formats=list(target.formats),
+        emulated=target.emulated, max_shots=target.max_shots, lanes=target.lanes, shot_rate_hz=target.shot_rate_hz,
+        setup_s=target.setup_s, slice_shots=device.slice_shots, status=status, reason=reason, queued=queued,
+        running=len(device.running), spec=target.spec if spec else "",
+    )  # fmt: skip
+
+
+def line(event: ev.Event) -> wire.LogLine:
+    """An event of a task as a sentence."""
+    return wire.LogLine(at_s=event.at_s, event=type(event).__name__, text=_sentence(event))
+
+
+def _sentence(event: ev.Event) -> str:
+    match event:
+        case ev.Submitted():
+            return f"submitted by {event.user} to {event.device}, {event.shots} shots"
+        case ev.Cancelled():
+            return f"cancelled by {event.by or 'nobody named'}"
+        case ev.SliceStarted():
+            return f"slice {event.index} started, {event.shots} shots"
+        case ev.SliceFinished():
+            return f"slice {event.index} finished, {event.shots} shots, {event.qpu_s:.3f} s on the device"
+        case ev.SliceFailed():
+            return (
+                f"slice {event.index} gave nothing ({event.kind}): {event.message or event.code or 'no reason given'}"
+            )
+        case ev.TaskPaused():
+            return f"left alone until {event.until_s:.3f}, then run again"
+        case ev.TaskFailed():
+            return f"failed ({event.code}): {event.message}"
+        case _:
+            return type(event).__name__
