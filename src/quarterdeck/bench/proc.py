@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 TICKS_HZ = os.sysconf("SC_CLK_TCK")
@@ -19,14 +20,14 @@ def rss_kib(pids: list[int]) -> int:
 
 
 def cpu_s(pids: list[int]) -> float:
-    """CPU time that the processes have used so far, user and system, in seconds (to the clock tick)."""
-    ticks = 0
+    """CPU time that the living threads of these processes have used so far, in seconds (the scheduler's own count)."""
+    total_ns = 0
     for pid in pids:
-        for line in _lines(Path(f"/proc/{pid}/stat")):
-            # The name, in parentheses, may hold anything: fields are counted from its end.
-            fields = line.rpartition(")")[2].split()
-            ticks += int(fields[11]) + int(fields[12])
-    return ticks / TICKS_HZ
+        with suppress(OSError):
+            for thread in Path(f"/proc/{pid}/task").iterdir():
+                for line in _lines(thread / "schedstat"):
+                    total_ns += int(line.split()[0])
+    return total_ns / 1e9
 
 
 def family(pid: int) -> list[int]:

@@ -1,0 +1,63 @@
+"""`qdeck bench`: measure, print, keep."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from quarterdeck.bench import control_plane
+from quarterdeck.bench.report import show
+from quarterdeck.errors import QuarterdeckError
+
+app = typer.Typer(no_args_is_help=True, help="Measure this installation, and other systems beside it.")
+
+
+@app.callback()
+def bench() -> None:
+    """Measure this installation, and other systems beside it."""
+
+
+@app.command("control-plane")
+def run_control_plane(
+    warden: Annotated[str, typer.Option(help="URL of a running Warden to measure beside: http://127.0.0.1:PORT.")] = "",
+    qpu_port: Annotated[int, typer.Option(help="Port on which that Warden expects its QPU; we answer there.")] = 8005,
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="How often to repeat each measurement.")] = 3,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Shorter rounds; 100,000 queued tasks, not a million.")
+    ] = False,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Where the private daemon keeps its store. Choose a real disk.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Measure only this part ({', '.join(control_plane.PARTS)}); repeat for more."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Submissions, status calls, latency to the device, draining, memory, and the cost of a long queue.
+
+    Starts a private daemon with an instant device. Without --quick it takes about a quarter of an hour.
+    """
+    unknown = set(only or ()) - set(control_plane.PARTS)
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(unknown)}: not one of {', '.join(control_plane.PARTS)}", param_hint="--only"
+        )
+    options = control_plane.Options(
+        warden=warden, qpu_port=qpu_port, rounds=rounds, quick=quick, directory=directory, only=tuple(only or ())
+    )
+    progress = Console(stderr=True)
+    try:
+        report = control_plane.run(
+            options, lambda line: progress.print(line, style="dim", markup=False, highlight=False)
+        )
+    except QuarterdeckError as error:
+        progress.print(f"qdeck: {error}", markup=False)
+        raise typer.Exit(1) from None
+    if as_json:
+        print(report.to_json())
+    else:
+        show(report, Console())
