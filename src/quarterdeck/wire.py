@@ -224,6 +224,13 @@ class Device(Answer, frozen=True):
     spec: str = ""
 
 
+class DeviceSet(Request, frozen=True):
+    """POST /v1/devices/NAME/status, for administrators: `maintenance` takes it out of service, `online` gives it back."""
+
+    status: Literal["online", "maintenance"]
+    reason: Label = ""
+
+
 class DevicePage(Answer, frozen=True):
     """GET /v1/devices."""
 

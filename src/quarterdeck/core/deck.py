@@ -173,7 +173,9 @@ class Deck:
         device = self.devices.get(event.device)
         if device is None:
             device = self.devices[event.device] = Device(id=event.device)
-        device.declared, device.status, device.reason = True, "offline", "starting"
+        device.declared = True
+        if device.status != "maintenance":  # that lasts until an administrator ends it
+            device.status, device.reason = "offline", "starting"
         device.lanes, device.slice_shots = event.lanes, event.slice_shots
         device.shot_rate_hz, device.setup_s = event.shot_rate_hz, event.setup_s
         self._touch_device(device)

@@ -47,12 +47,24 @@ class Limits(msgspec.Struct, frozen=True):
     admissions: int = 100_000
 
 
+def random_id(kind: str) -> str:
+    """A new id that nobody can guess: the kind's letter and 64 random bits."""
+    return f"{kind}{secrets.token_hex(8)}"
+
+
 class Desk:
     """Serves requests of actors on one engine."""
 
-    def __init__(self, engine: Engine, summarise: Summarise, limits: Limits = Limits()) -> None:  # noqa: B008  # frozen
+    def __init__(
+        self,
+        engine: Engine,
+        summarise: Summarise,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        new_id: Callable[[str], str] = random_id,
+    ) -> None:
         self.engine = engine
         self.limits = limits
+        self._new_id = new_id
         self._summarise = summarise
         self._infos: OrderedDict[str, wire.ProgramInfo] = OrderedDict()
         self._admitted: OrderedDict[tuple[str, str, str, int], None] = OrderedDict()
@@ -155,7 +167,7 @@ class Desk:
             self._admitted[admission] = None
             if len(self._admitted) > self.limits.admissions:
                 self._admitted.popitem(last=False)
-        id = f"t{secrets.token_hex(8)}"
+        id = self._new_id("t")
         event = ev.Submitted(
             at_s=self.engine.now(), task=id, user=actor.user, device=device, program=info.id, shots=request.shots,
             parameters=parameters, session=request.session, project=session.project if session else "",
@@ -263,7 +275,7 @@ class Desk:
         for where, text in (("$.project", request.project), ("$.job", request.job)):
             if _CONTROL.search(text):
                 raise Invalid(where, "must not hold control characters")
-        id = f"s{secrets.token_hex(8)}"
+        id = self._new_id("s")
         event = ev.SessionOpened(
             at_s=self.engine.now(), session=id, user=actor.user, device=self._device(request.device),
             ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=request.project, job=request.job,

@@ -8,14 +8,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from urllib.parse import urldefrag
 
 import httpx
 from starlette.requests import Request
 from starlette.responses import Response
 
-from quarterdeck.daemon.desk import Desk, Limits, Summarise
+from quarterdeck.daemon.clock import Clock, steady
+from quarterdeck.daemon.desk import Desk, Limits, Summarise, random_id
 from quarterdeck.daemon.engine import DeviceSettings, Engine, Pace
 from quarterdeck.daemon.http.identity import Identity
 from quarterdeck.daemon.store import Store
@@ -41,6 +42,8 @@ class House:
         pace: Pace = Pace(),  # noqa: B008  # frozen
         limits: Limits = Limits(),  # noqa: B008  # frozen
         url: str = "",
+        clock: Callable[[float], Clock] = steady,
+        new_id: Callable[[str], str] = random_id,
     ) -> None:
         self.store = store
         self.drivers = drivers
@@ -54,6 +57,8 @@ class House:
         self._pace = pace
         self._limits = limits
         self._url = url
+        self._clock = clock
+        self._new_id = new_id
         self._engine: Engine | None = None
         self._desk: Desk | None = None
         self._proxy: httpx.AsyncClient | None = None
@@ -95,14 +100,14 @@ class House:
         finally:
             watch.cancel()
             self._leader = None
-        engine = Engine(self.store, self.drivers, self.targets, self.devices, self._pace)
+        engine = Engine(self.store, self.drivers, self.targets, self.devices, self._pace, self._clock)
         self._engine = engine
         await engine.recover()
         secret = secrets.token_urlsafe(32)
         self.identity = _with_standby(self.identity, secret)
         if self._url:
             await self.store.advertise(f"{self._url}#{secret}")
-        self._desk = Desk(engine, self._summarise, self._limits)
+        self._desk = Desk(engine, self._summarise, self._limits, self._new_id)
         self.trouble = ""
         log.info("leading with epoch %d; %d tasks are live", epoch, len(engine.deck.tasks))
         await engine.run()

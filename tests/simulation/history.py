@@ -1,0 +1,211 @@
+"""One history: users, machines, crashes, full disks and jumping clocks, all from one seed; then the books are checked."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import suppress
+from random import Random
+from typing import Any
+
+import msgspec
+
+from quarterdeck import wire
+from quarterdeck.core import events as ev
+from quarterdeck.core.invariants import validate
+from quarterdeck.core.replay import replay
+from quarterdeck.daemon.clock import Clock
+from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.engine import DeviceSettings, Pace
+from quarterdeck.daemon.house import House
+from quarterdeck.daemon.http.identity import Identity
+from quarterdeck.daemon.memory import MemoryStore
+from quarterdeck.errors import QuarterdeckError, StoreUnavailable
+from quarterdeck.programs.program import Summary
+
+from .machine import Machine
+from .virtual import VirtualLoop
+
+ENDED = ("done", "failed", "cancelled")
+
+
+class History:
+    """Everything of one seed. `play` runs it and raises at the first thing that is not as it must be."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = Random(seed)
+        self.made = 0
+        self.acknowledged: dict[str, int] = {}
+        self.cancelled: set[str] = set()
+        self.submissions: dict[str, str] = {}
+        self.crashes = self.failures = 0
+        self.log: list[bytes] = []
+
+    def play(self) -> None:
+        """Run the history in virtual time."""
+        with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+            runner.run(self._play())
+
+    async def _play(self) -> None:
+        random = self.random
+        self.store = MemoryStore(random=Random(random.random()), latency_s=0.002)
+        self.machines = {
+            name: Machine(name, Random(random.random()), can_lookup=random.random() < 0.5, lanes=random.choice([1, 1, 3]))
+            for name in ("one", "two")
+        }
+        self.targets = {name: await machine.target() for name, machine in self.machines.items()}
+        self.wall_s = 1e9
+        await self._start()
+        for machine in self.machines.values():
+            machine.chaos = random.choice([0.0, 0.02, 0.1, 0.3])
+        users = [asyncio.ensure_future(self._user(f"user{n}")) for n in range(3)]
+        chaos = asyncio.ensure_future(self._chaos())
+        done, _ = await asyncio.wait([*users, chaos], timeout=200_000)
+        assert len(done) == 4, f"somebody is stuck: {users} {chaos}"
+        for task in done:
+            task.result()
+        for machine in self.machines.values():
+            machine.chaos = machine.away_until_s = 0.0
+        self.store.heal()
+        await self._quiet()
+        await self._check()
+        await self._stop(crash=False)
+
+    # -- the daemon -----------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        self.wall_s += self.random.choice([0.0, 0.0, 5.0, -5.0, 86400.0, -86400.0])  # somebody set the clock
+
+        def clock(not_before_s: float) -> Clock:
+            loop = asyncio.get_running_loop()
+            offset_s = max(self.wall_s + loop.time(), not_before_s) - loop.time()
+            return lambda: offset_s + loop.time()
+
+        async def summarise(format: str, payload: str) -> Summary:
+            return Summary(qubits=2)
+
+        devices = {name: DeviceSettings(slice_shots=20) for name in self.machines}
+        self.house = House(
+            self.store, self.machines, self.targets, devices, summarise, Identity("root", 0, ""), 10_000,
+            Pace(probe_s=5.0, answer_s=10.0, grace_s=30.0), clock=clock, new_id=self._new_id,
+        )  # fmt: skip
+        self.running = asyncio.ensure_future(self.house.run())
+
+    async def _stop(self, crash: bool) -> None:
+        if crash:
+            self.store.crash()
+        self.running.cancel()
+        with suppress(asyncio.CancelledError):
+            await self.running
+
+    def _new_id(self, kind: str) -> str:
+        self.made += 1
+        return f"{kind}{self.made}"
+
+    async def _chaos(self) -> None:
+        for _ in range(self.random.randint(0, 6)):
+            await asyncio.sleep(self.random.random() * 60)
+            what = self.random.choice(["crash", "crash", "stop", "disk", "away"])
+            if what == "disk":
+                self.failures += 1
+                self.store.fail_next()
+            elif what == "away":
+                machine = self.random.choice(list(self.machines.values()))
+                machine.away_until_s = asyncio.get_running_loop().time() + self.random.random() * 300
+            else:
+                self.crashes += 1
+                await self._stop(crash=what == "crash")
+                await asyncio.sleep(self.random.random() * 20)
+                await self._start()
+
+    # -- users ----------------------------------------------------------------------------------------------------
+
+    async def _ask(self, call: Any) -> Any:
+        """Ask until there is an answer, as a client does; only what may be repeated is asked this way."""
+        while True:
+            desk = self.house.desk
+            if desk is not None:
+                try:
+                    async with asyncio.timeout(400):
+                        return await call(desk)
+                except (StoreUnavailable, TimeoutError):
+                    pass
+            await asyncio.sleep(0.5)
+
+    async def _user(self, name: str) -> None:
+        random = Random(self.random.random())
+        actor = Actor(name)
+        session = ""
+        for number in range(random.randint(1, 8)):
+            await asyncio.sleep(random.random() * 30)
+            device = random.choice(list(self.machines))
+            if random.random() < 0.2:
+                request = wire.SessionOpen(
+                    device=device, mode=random.choice(["shared", "exclusive"]), ttl_s=random.random() * 100 + 1
+                )
+                with suppress(QuarterdeckError):
+                    session = (await self._ask(lambda desk, r=request: desk.open_session(actor, r))).id
+            key = f"{name}-{number}"
+            request = wire.TaskSubmit(
+                device=device, program=wire.ProgramUpload(format="opaque", payload=random.choice("abc")),
+                shots=random.randint(1, 60), session=session if random.random() < 0.5 else "",
+            )  # fmt: skip
+            body = msgspec.json.encode(request)
+
+            async def submit(desk: Desk, r: Any = request, k: str = key, b: bytes = body) -> Any:
+                return await desk.submit(actor, r, k, b)
+
+            try:
+                task, _ = await self._ask(submit)
+            except QuarterdeckError as error:
+                assert error.status in (404, 409), error  # its session is over, or is another device's
+                session = ""
+                continue
+            assert task.id not in self.acknowledged
+            self.acknowledged[task.id], self.submissions[key] = request.shots, task.id
+            if random.random() < 0.2:
+                await asyncio.sleep(random.random() * 10)
+                await self._ask(lambda desk, id=task.id: desk.cancel(actor, id))
+                self.cancelled.add(task.id)
+            elif random.random() < 0.5:
+                seen = await self._ask(lambda desk, id=task.id: desk.task(actor, id, wait_s=60))
+                assert seen.shots_done <= seen.shots
+
+    # -- the end --------------------------------------------------------------------------------------------------
+
+    async def _quiet(self) -> None:
+        for _ in range(100_000):
+            desk = self.house.desk
+            if desk is not None and not desk.engine.deck.tasks and not desk.engine.deck.sessions:
+                return
+            assert not self.running.done(), self.running
+            await asyncio.sleep(10)
+        raise AssertionError("the queue does not drain")
+
+    async def _check(self) -> None:
+        desk = self.house.desk
+        assert desk is not None
+        await desk.engine.settled()
+        root = Actor("root", administrator=True)
+        validate(desk.engine.deck)
+        self.log = [body for _, body in await self.store.events(0, 10**9)]
+        told = replay(ev.decode(body) for body in self.log)
+        told.deck.now_s = desk.engine.deck.now_s
+        assert told.deck.state() == desk.engine.deck.state()
+        for id, shots in self.acknowledged.items():
+            task = await desk.task(root, id)
+            result = await desk.result(root, id, partial=False)
+            assert task.state in ENDED, task
+            assert task.shots == shots
+            assert sum(result.counts.values()) == result.shots_done == task.shots_done <= shots
+            if task.state == "done":
+                assert task.shots_done == shots
+            if task.state == "failed":
+                assert task.error is not None and "runs went wrong" in task.error.message
+            replayed = told.ended[id]
+            assert (replayed.state, replayed.shots_done, replayed.version) == (task.state, task.shots_done, task.version)
+        for key, id in self.submissions.items():
+            owner = key.partition("-")[0]
+            assert (await desk.task(Actor(owner), id)).id == id
+        for machine in self.machines.values():
+            again = {key: n for key, n in machine.accepted.items() if n > 1}
+            assert not again, f"{machine.name} was given a slice twice: {again}"
