@@ -10,11 +10,13 @@ import importlib
 import importlib.util
 import inspect
 import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import fields
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import msgspec
 
@@ -118,6 +120,16 @@ def commands(command: Any, path: str) -> Iterator[tuple[str, Any]]:
             yield from commands(child, f"{path} {name}")
 
 
+def type_words(param: Any) -> str:
+    """What kind of value a parameter of the command line takes."""
+    kind = getattr(getattr(param, "type_descriptor", None), "annotation", None)
+    if inspect.isclass(kind) and issubclass(kind, Enum):
+        return " or ".join(code(choice.value) for choice in kind)
+    if choices := get_args(kind):
+        return " or ".join(code(choice) for choice in choices if isinstance(choice, str))
+    return {str: "text", int: "integer", float: "number", Path: "path"}.get(kind, getattr(kind, "__name__", ""))
+
+
 def cli_page(module: Any) -> str:
     from typer.main import get_command
 
@@ -130,7 +142,7 @@ def cli_page(module: Any) -> str:
             if getattr(param, "hidden", False) or param.name in ("help", "install_completion", "show_completion"):
                 continue
             if param.param_type_name == "argument":
-                name = str(param.metavar or param.human_readable_name).upper()
+                name = str(param.metavar or param.name).upper()
                 name, needed = code(name), "yes" if param.required else ""
             else:
                 name = ", ".join(code(opt) for opt in [*param.opts, *param.secondary_opts])
@@ -140,10 +152,9 @@ def cli_page(module: Any) -> str:
             shown = (
                 "" if default is None or callable(default) or "Sentinel" in repr(default) or default == () else default
             )
-            flag = getattr(param, "is_flag", False)
-            kind = "" if flag else str(getattr(param.type, "name", param.type)).lower()
-            if choices := getattr(param.type, "choices", None):
-                kind = " or ".join(code(getattr(choice, "value", choice)) for choice in choices)
+            if isinstance(shown, Enum):
+                shown = shown.value
+            kind = "" if getattr(param, "is_flag", False) else type_words(param)
             rows.append(
                 (name, kind, needed, "" if shown in ("", False) else code(shown), getattr(param, "help", "") or "")
             )
@@ -183,13 +194,26 @@ LIMITS = {
 }
 
 
+def described(schema: Mapping[str, Any]) -> tuple[str, dict[str, str]]:
+    """A docstring's prose, and what its `Attributes:` section says of each field (one line each)."""
+    text, _, attributes = inspect.cleandoc(schema.get("description", "")).partition("Attributes:\n")
+    return text.strip(), dict(re.findall(r"^ +(\w+): (.+)$", attributes, re.MULTILINE))
+
+
 def property_rows(schema: Mapping[str, Any]) -> list[tuple[str, ...]]:
-    required = set(schema.get("required", ()))
+    required, told = set(schema.get("required", ())), described(schema)[1]
     rows = []
     for name, prop in schema.get("properties", {}).items():
         limits = [words.format(prop[key]) for key, words in LIMITS.items() if key in prop]
         default = "required" if name in required else code(json.dumps(prop["default"])) if "default" in prop else ""
-        rows.append((code(name), ", ".join([schema_text(prop), *limits]), default, prop.get("description", "")))
+        rows.append(
+            (
+                code(name),
+                ", ".join([schema_text(prop), *limits]),
+                default,
+                told.get(name) or prop.get("description", ""),
+            )
+        )
     return rows
 
 
@@ -284,7 +308,7 @@ def http_page(module: Any) -> str:
     if schemas := document.get("components", {}).get("schemas"):
         parts += ["# Bodies", ""]
         for name, schema in schemas.items():
-            parts += [f"## {name}", "", inspect.cleandoc(schema.get("description", "")), ""]
+            parts += [f"## {name}", "", described(schema)[0], ""]
             if rows := property_rows(schema):
                 parts.append(table(("Field", "Type", "Default", "Meaning"), rows))
     return "\n".join(parts)
@@ -331,7 +355,7 @@ def page(name: str) -> str | None:
     if found is None:
         return None
     lines = [line.rstrip() for line in write(found).rstrip().splitlines()]
-    return NOTE.format(source=module) + "\n".join(lines) + "\n"
+    return NOTE.format(source=module) + re.sub(r"\n{3,}", "\n\n", "\n".join(lines)) + "\n"
 
 
 def index(found: Iterable[str]) -> str:
