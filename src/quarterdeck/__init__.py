@@ -1,3 +1,3 @@
-"""Quarterdeck: quantum processors as resources that an HPC centre can schedule, share, calibrate, secure and measure."""
+"""Quantum processors as resources that an HPC centre can schedule, share, calibrate, secure and measure."""
 
 __version__ = "0.1.0"

@@ -33,7 +33,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ProgramUpload(Request, frozen=True):
-    """POST /v1/programs: a program to keep. Its id is the SHA-256 of format and payload, so sending it twice is free."""
+    """POST /v1/programs: a program to keep. Its id is the SHA-256 of format and payload: twice is once."""
 
     format: Name
     payload: Annotated[
@@ -225,7 +225,7 @@ class Device(Answer, frozen=True):
 
 
 class DeviceSet(Request, frozen=True):
-    """POST /v1/devices/NAME/status, for administrators: `maintenance` takes it out of service, `online` gives it back."""
+    """POST /v1/devices/NAME/status: `maintenance` takes it out of service, `online` gives it back."""
 
     status: Literal["online", "maintenance"]
     reason: Label = ""

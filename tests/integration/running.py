@@ -16,6 +16,13 @@ import httpx
 FAKE = {"driver": "fake"}
 
 
+def toml(value: Any) -> str:
+    """A value in TOML: JSON, but for tables."""
+    if isinstance(value, dict):
+        return "{" + ", ".join(f"{key} = {toml(item)}" for key, item in value.items()) + "}"
+    return json.dumps(value)
+
+
 class Daemon:
     """`qdeck serve` on a directory; the same directory again is the same daemon after a restart."""
 
@@ -27,7 +34,7 @@ class Daemon:
         tables = {"daemon": settings, **{f"devices.{name}": d for name, d in (devices or {"fake": FAKE}).items()}}
         lines = []
         for table, values in tables.items():
-            lines += [f"[{table}]", *(f"{key} = {json.dumps(value)}" for key, value in values.items()), ""]
+            lines += [f"[{table}]", *(f"{key} = {toml(value)}" for key, value in values.items()), ""]
         self.config.write_text("\n".join(lines))
         self.process: subprocess.Popen[bytes] | None = None
         self.http = self._client()

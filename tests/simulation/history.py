@@ -1,4 +1,4 @@
-"""One history: users, machines, crashes, full disks and jumping clocks, all from one seed; then the books are checked."""
+"""One history: users, machines, crashes, full disks, jumping clocks, all from one seed; then the books are checked."""
 
 from __future__ import annotations
 
@@ -49,7 +49,9 @@ class History:
         random = self.random
         self.store = MemoryStore(random=Random(random.random()), latency_s=0.002)
         self.machines = {
-            name: Machine(name, Random(random.random()), can_lookup=random.random() < 0.5, lanes=random.choice([1, 1, 3]))
+            name: Machine(
+                name, Random(random.random()), can_lookup=random.random() < 0.5, lanes=random.choice([1, 1, 3])
+            )
             for name in ("one", "two")
         }
         self.targets = {name: await machine.target() for name, machine in self.machines.items()}
@@ -202,7 +204,11 @@ class History:
             if task.state == "failed":
                 assert task.error is not None and "runs went wrong" in task.error.message
             replayed = told.ended[id]
-            assert (replayed.state, replayed.shots_done, replayed.version) == (task.state, task.shots_done, task.version)
+            assert (replayed.state, replayed.shots_done, replayed.version) == (
+                task.state,
+                task.shots_done,
+                task.version,
+            )
         for key, id in self.submissions.items():
             owner = key.partition("-")[0]
             assert (await desk.task(Actor(owner), id)).id == id

@@ -9,7 +9,7 @@ import heapq
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Time stands still while there is work and jumps to the next timer when there is none.
 
-    Only for code without sockets, threads or processes. Uses two private attributes of asyncio's base loop, `_ready` and
+    Only for code without sockets, threads or processes. Uses private attributes of asyncio's base loop, `_ready` and
     `_scheduled`; `test_histories.py` fails on a Python where they are gone.
     """
 

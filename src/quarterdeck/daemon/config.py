@@ -56,11 +56,15 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     key_s: Annotated[Positive, Meta(description="How long an Idempotency-Key is remembered, in seconds.")] = 86400.0
 
 
+def _embedded() -> dict[str, dict[str, Any]]:
+    return {"fresnel-emulator": {"driver": "neutral-atom-emulator"}}
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The whole file. Each `[devices.NAME]` has `driver` (its kind), perhaps `slice_shots`, and its driver's settings."""
+    """The whole file. Each `[devices.NAME]` names its `driver`, perhaps `slice_shots`, and that driver's settings."""
 
     daemon: DaemonSettings = DaemonSettings()
-    devices: dict[str, dict[str, Any]] = {"fresnel-emulator": {"driver": "neutral-atom-emulator"}}
+    devices: dict[str, dict[str, Any]] = msgspec.field(default_factory=_embedded)
 
     @property
     def state(self) -> Path:
