@@ -164,6 +164,9 @@ class History:
                 continue
             assert task.id not in self.acknowledged
             self.acknowledged[task.id], self.submissions[key] = request.shots, task.id
+            if random.random() < 0.3:  # the answer was lost on its way: the client asks again
+                again, new = await self._ask(submit)
+                assert (again.id, new) == (task.id, False)
             if random.random() < 0.2:
                 await asyncio.sleep(random.random() * 10)
                 await self._ask(lambda desk, id=task.id: desk.cancel(actor, id))
@@ -209,6 +212,8 @@ class History:
                 task.shots_done,
                 task.version,
             )
+        submitted = {event["task"] for event in map(msgspec.json.decode, self.log) if event["event"] == "Submitted"}
+        assert submitted == set(self.acknowledged), "a task that nobody knows of, or one that is not in the log"
         for key, id in self.submissions.items():
             owner = key.partition("-")[0]
             assert (await desk.task(Actor(owner), id)).id == id
