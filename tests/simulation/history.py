@@ -47,7 +47,7 @@ class History:
 
     async def _play(self) -> None:
         random = self.random
-        self.store = MemoryStore(random=Random(random.random()), latency_s=0.002)
+        self.store = MemoryStore(Random(random.random()), latency_s=random.choice([0.002, 0.002, 3.0]))
         self.machines = {
             name: Machine(
                 name, Random(random.random()), can_lookup=random.random() < 0.5, lanes=random.choice([1, 1, 3])

@@ -111,14 +111,14 @@ class Bench:
     def load(self, key: Key, peer: Peer, load: Load) -> Sample:
         """Carry out a load and note its figures."""
         pids = peer.pids()
-        cpu_s = proc.cpu_s(pids)
+        cpu_s, rss_kib = proc.cpu_s(pids), proc.rss_kib(pids)
         sample = self.generator.run(load)
-        cpu_s = proc.cpu_s(pids) - cpu_s
+        cpu_s, rss_kib = proc.cpu_s(pids) - cpu_s, proc.rss_kib(pids) - rss_kib
         figures = {"rate_hz": sample.rate_hz}
         if sample.latency:
             figures |= msgspec.structs.asdict(sample.latency)
         if pids and sample.ok:
-            figures["server_cpu_ms"] = 1000 * cpu_s / sample.ok
+            figures |= {"server_cpu_ms": 1000 * cpu_s / sample.ok, "growth_kib": rss_kib / sample.ok}
         self.note(key, figures, sample.failed, sample.failure)
         return sample
 
@@ -155,11 +155,8 @@ def accept(bench: Bench, peers: list[Peer]) -> None:
                 for transport in peer.transports if kind in peer.kinds else ():
                     bench.rest(f"{SUBMIT[kind]}, {clients} clients, {peer.name} {transport}")
                     load = _ahead(peer.submissions(transport, kind, clients), seconds)
-                    rss_kib = proc.rss_kib(peer.pids())
                     key = (SUBMIT[kind], peer.name, transport, clients)
                     sample = bench.load(key, peer, msgspec.structs.replace(load, keep=True))
-                    if rss_kib and sample.ok:
-                        bench.note(key, {"growth_kib": (proc.rss_kib(peer.pids()) - rss_kib) / sample.ok})
                     ids[peer.name] = [sent.id for sent in sample.sent][:2000]
     for clients in CLIENTS:
         for peer in peers:

@@ -1,4 +1,4 @@
-"""A running Warden as a peer, through its HTTP API. Its QPU is our stand-in; docs/benchmarks.md tells how to run one."""
+"""A running Warden as a peer, through its HTTP API. Its QPU is our stand-in; see docs/benchmarks.md to run one."""
 
 from __future__ import annotations
 
@@ -107,6 +107,6 @@ class Warden:
         return status == 200 and msgspec.json.decode(answer, type=_Job).status == "DONE"
 
     def pids(self) -> list[int]:
-        """The API's; its scheduler is another process, which only the machine's owner can tell apart."""
-        pid = proc.listener(self._port)
-        return [pid] if pid else []
+        """Its API's and its scheduler's."""
+        api = proc.listener(self._port)
+        return ([api] if api else []) + proc.running("warden.scheduler")
