@@ -1,0 +1,257 @@
+"""The Python client: everything that `/v1` can do, as methods."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from importlib import import_module
+from secrets import token_hex
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import msgspec
+
+from quarterdeck import wire
+from quarterdeck.client import address
+from quarterdeck.client.link import FIRST_PAUSE_S, Link
+from quarterdeck.client.session import SessionHandle
+from quarterdeck.client.task import TaskHandle
+from quarterdeck.errors import Conflict, DaemonUnreachable, Invalid, Remote
+
+SILENCE_S = 60.0
+"""The event stream says something every 15 s; after this long without a word it is taken up anew."""
+TTL_S = 300.0
+"""Lease of a session that renews itself: short, so that a job that dies does not hold a device for long."""
+_ID = re.compile(r"[0-9a-f]{64}\Z")
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """An entry of the event log: its number, and the event as JSON values."""
+
+    seq: int
+    event: dict[str, Any]
+
+
+def connect(url: str | None = None, token: str | None = None, *, patience_s: float = 60.0) -> Client:
+    """A client of the daemon at `url`, or of the one that `QDECK_URL` or the usual places lead to.
+
+    Nothing is sent yet. Inside a job, `QDECK_DEVICE` and `QDECK_SESSION` are the defaults of what is submitted. Once
+    the daemon has answered, a break of up to `patience_s` seconds (a restart) is waited out.
+    """
+    return Client(address.find(url, token), patience_s=patience_s)
+
+
+class Client:
+    """A client. May be shared by threads; use it with `with`, or `close` it. See `connect`."""
+
+    def __init__(
+        self,
+        address: address.Address,
+        *,
+        patience_s: float = 60.0,
+        transport: httpx.BaseTransport | None = None,
+        environ: Mapping[str, str] | None = None,
+    ) -> None:
+        environ = os.environ if environ is None else environ
+        self.link = Link(address, patience_s, transport)
+        self.default_device = environ.get("QDECK_DEVICE", "")
+        self.job_session = environ.get("QDECK_SESSION", "")
+
+    def __repr__(self) -> str:
+        return f"<quarterdeck client of {self.link.address.url}>"
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Let go of the connections. Sessions stay open unless closed."""
+        self.link.close()
+
+    # -- devices --------------------------------------------------------------------------------------------------
+
+    def devices(self) -> list[wire.Device]:
+        """Every device, without specifications."""
+        return self.link.ask("GET", "/v1/devices", wire.DevicePage).items
+
+    def device(self, name: str | None = None) -> wire.Device:
+        """A device with its specification; the job's own without a name. Raises `NotFound`."""
+        return self.link.ask("GET", f"/v1/devices/{quote(self._device(name), safe='')}", wire.Device)
+
+    def set_device(self, name: str, status: str, reason: str = "") -> wire.Device:
+        """Take a device out of service (`maintenance`) or give it back (`online`). For administrators."""
+        body = msgspec.convert({"status": status, "reason": reason}, wire.DeviceSet)
+        return self.link.ask("POST", f"/v1/devices/{quote(name, safe='')}/status", wire.Device, body=body)
+
+    # -- programs -------------------------------------------------------------------------------------------------
+
+    def upload(self, payload: str, format: str = "pulser", device: str | None = None) -> wire.ProgramInfo:
+        """Have a program kept and checked, also against `device` if given. The same text twice is kept once.
+
+        Submit the returned program as often as wanted: only its id travels. Raises `BadProgram`.
+        """
+        body = wire.ProgramUpload(format=format, payload=payload, device=device)
+        return self.link.ask("POST", "/v1/programs", wire.ProgramInfo, body=body)
+
+    def program(self, id: str) -> wire.ProgramInfo:
+        """What is known of a program. Raises `NotFound`."""
+        return self.link.ask("GET", f"/v1/programs/{quote(id, safe='')}", wire.ProgramInfo)
+
+    def payload(self, id: str) -> str:
+        """A program's own text. Raises `NotFound`."""
+        return self.link.ask("GET", f"/v1/programs/{quote(id, safe='')}/payload", str)
+
+    # -- tasks ----------------------------------------------------------------------------------------------------
+
+    def submit(
+        self,
+        program: str | wire.ProgramInfo,
+        *,
+        device: str | None = None,
+        shots: int,
+        parameters: Mapping[str, Any] | None = None,
+        format: str = "pulser",
+        session: str | SessionHandle | None = None,
+        name: str = "",
+        class_: wire.Class = "development",
+        key: str | None = None,
+    ) -> TaskHandle:
+        """Submit a task; durable once this returns.
+
+        Args:
+            program: The id of an uploaded program, what `upload` returned, or the program's text in `format`.
+            device: Its name; by default the job's (`QDECK_DEVICE`).
+            shots: How often to run and measure.
+            parameters: Values for the program's variables: numbers or lists of numbers.
+            session: By default the job's session (`QDECK_SESSION`) if that is on the same device; "" for none.
+            name: A label for people.
+            key: Idempotency-Key: the same key with the same content is the same task, for a day. Made up if not
+                given, so that this call may be repeated when a connection breaks.
+        """
+        device = self._device(device)
+        if session is None:
+            session = self.job_session if device == self.default_device or not self.default_device else ""
+        body = wire.TaskSubmit(
+            device=device,
+            program=program.id if isinstance(program, wire.ProgramInfo) else
+            program if _ID.match(program) else wire.ProgramUpload(format=format, payload=program),
+            shots=shots, parameters=dict(parameters or {}),
+            session=session.id if isinstance(session, SessionHandle) else session, name=name, class_=class_,
+        )  # fmt: skip
+        headers = {"Idempotency-Key": key or token_hex(16)}
+        return TaskHandle(self.link, self.link.ask("POST", "/v1/tasks", wire.Task, body=body, headers=headers))
+
+    def task(self, id: str) -> TaskHandle:
+        """A task by its id. Raises `NotFound`."""
+        return TaskHandle(self.link, self.link.ask("GET", f"/v1/tasks/{quote(id, safe='')}", wire.Task))
+
+    def tasks(self, *, limit: int | None = None, **filters: str | None) -> Iterator[TaskHandle]:
+        """Tasks, newest first, fetched page by page; at most `limit`.
+
+        Filters: `state`, `session`, `device`, `user` (for administrators).
+        """
+        cursor: str | None = None
+        left = limit
+        while left is None or left > 0:
+            query = {**filters, "limit": 100 if left is None else min(left, 100), "cursor": cursor}
+            page = self.link.ask("GET", "/v1/tasks", wire.TaskPage, query=query)
+            yield from (TaskHandle(self.link, task) for task in page.items)
+            left = None if left is None else left - len(page.items)
+            cursor = page.next
+            if not cursor:
+                return
+
+    # -- sessions -------------------------------------------------------------------------------------------------
+
+    def session(
+        self,
+        device: str | None = None,
+        mode: wire.Mode | None = None,
+        *,
+        class_: wire.Class = "development",
+        project: str = "",
+        job: str = "",
+        ttl_s: float = TTL_S,
+        renew: bool = True,
+    ) -> SessionHandle:
+        """Open a session, renewed from a thread until it is closed: `with client.session("fresnel") as session:`.
+
+        Inside a job that has a session on this device already, that one is joined, and stays open at the end; name a
+        `mode` to get one of your own in any case. Without `renew` it ends after `ttl_s` seconds unless renewed.
+        """
+        device = self._device(device)
+        if mode is None and self.job_session and device == (self.default_device or device):
+            joined = self.link.ask("GET", f"/v1/sessions/{quote(self.job_session, safe='')}", wire.Session)
+            if joined.state != "open":
+                raise Conflict(f"the job's session {joined.id} is closed ({joined.reason or 'no reason given'})")
+            if joined.device == device:
+                return SessionHandle(self, joined, own=False)
+        body = wire.SessionOpen(
+            device=device, mode=mode or "shared", class_=class_, project=project, job=job, ttl_s=ttl_s
+        )
+        # Not repeated after it was sent: nobody would close the session of the lost answer.
+        session = SessionHandle(self, self.link.ask("POST", "/v1/sessions", wire.Session, body=body, repeat=False))
+        if renew:
+            session.keep()
+        return session
+
+    def sessions(self) -> list[wire.Session]:
+        """The open sessions."""
+        return self.link.ask("GET", "/v1/sessions", wire.SessionPage).items
+
+    def open_session(self, id: str) -> SessionHandle:
+        """A handle on a session that is there already; it is not renewed by itself. Raises `NotFound`."""
+        return SessionHandle(self, self.link.ask("GET", f"/v1/sessions/{quote(id, safe='')}", wire.Session))
+
+    # -- the daemon -----------------------------------------------------------------------------------------------
+
+    def events(self, after: int = 0, follow: bool = False, limit: int | None = None) -> Iterator[Entry]:
+        """The event log behind entry `after`, oldest first. With `follow`, goes on with what happens from now on and
+        picks up where it was when the connection breaks, for as long as the client's patience lasts.
+        """
+        left = limit
+        pause, waited = FIRST_PAUSE_S, 0.0
+        while left is None or left > 0:
+            query = {"after": after, **({"follow": "true"} if follow else {}), **({"limit": left} if left else {})}
+            try:
+                for line in self.link.lines("/v1/events", query, SILENCE_S):
+                    if not line:
+                        continue
+                    try:
+                        entry = msgspec.json.decode(line, type=Entry)
+                    except msgspec.DecodeError as error:
+                        raise Remote(f"the event stream is not ours: {error}") from None
+                    after, pause, waited = entry.seq, FIRST_PAUSE_S, 0.0
+                    left = None if left is None else left - 1
+                    yield entry
+                if not follow:
+                    return
+            except DaemonUnreachable:
+                if not follow or not self.link.met or waited + pause > self.link.patience_s:
+                    raise
+            self.link.pause(pause)
+            waited, pause = waited + pause, min(2 * pause, 5.0)
+
+    def health(self) -> wire.Health:
+        """Whether the daemon is ready, and if not, why."""
+        _, body = self.link.look("/v1/health/ready")
+        try:
+            return msgspec.json.decode(body, type=wire.Health)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            raise Remote(f"{self.link.address.url} does not answer as a Quarterdeck daemon does: {error}") from None
+
+    # -- front-ends -----------------------------------------------------------------------------------------------
+
+    def pulser(self, device: str | None = None) -> Any:
+        """A connection for Pulser's `QPUBackend`, to all devices or to one. Needs `quarterdeck[pulser]`."""
+        # Found by name: front-ends stand on the client, not the other way round.
+        return import_module("quarterdeck.frontends.pulser").QuarterdeckConnection(self, device)
+
+    def _device(self, name: str | None) -> str:
+        if not (name := name or self.default_device):
+            raise Invalid("device", "name one; `qdeck devices` lists them (QDECK_DEVICE sets a default)")
+        return name
