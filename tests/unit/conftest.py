@@ -7,7 +7,8 @@ from collections.abc import Iterator
 import pytest
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.deck import Deck, Step
+from quarterdeck.core.books import Step
+from quarterdeck.core.deck import Deck
 from quarterdeck.core.invariants import Audit, validate
 
 

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from quarterdeck.core import events as ev
+from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
-from quarterdeck.core.deck import Deck, Step
+from quarterdeck.core.deck import Deck
 from quarterdeck.core.invariants import Audit, validate
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.errors import QuarterdeckError

@@ -19,8 +19,9 @@ from typing import Any
 import msgspec
 
 from quarterdeck.core import events as ev
+from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, Command, StartSlice
-from quarterdeck.core.deck import Deck, Step
+from quarterdeck.core.deck import Deck
 from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.daemon.attempt import Attempt, Failed, Patience
