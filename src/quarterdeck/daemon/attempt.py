@@ -10,7 +10,7 @@ import msgspec
 
 from quarterdeck.devices.driver import Driver, Outcome, Slice, Target
 from quarterdeck.errors import BadProgram, DeviceUnavailable
-from quarterdeck.programs.result import GarbageOutcome, check_counts
+from quarterdeck.programs.result import GarbageOutcome, check_outcome
 
 log = logging.getLogger(__name__)
 
@@ -138,9 +138,7 @@ class Attempt:
         except TimeoutError:
             await self.cancel()
             return Failed("fault", "hung", f"no outcome after {longest_s:.0f} s")
-        if not isinstance(outcome, Outcome):
-            raise GarbageOutcome(f"{type(outcome).__name__} in place of an outcome")
-        check_counts(outcome.counts, self._slice.shots)
+        check_outcome(outcome, self._slice.shots)
         return outcome
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ from quarterdeck.errors import (
 
 log = logging.getLogger(__name__)
 _encode = msgspec.json.encode
+_LEGAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}\Z")
 
 
 class House(Protocol):
@@ -98,6 +100,9 @@ def _endpoint(operation: Operation, house: House) -> Callable[[Request], Awaitab
                 if passed is None:
                     raise StoreUnavailable("the daemon", house.trouble or "it is starting", 1.0)
                 return passed
+            for name, value in request.path_params.items():
+                if not _LEGAL.match(value):
+                    raise NotFound(name, value[:128].encode(errors="replace").decode())
             query = operation.read_query(request) if operation.query or request.url.query else {}
             body: Any = decode(decoder, raw) if decoder is not None else None
             answer = await operation.serve(Asked(desk, actor, request.path_params, query, body, raw, request))

@@ -29,6 +29,7 @@ from quarterdeck.errors import (
 _encode = msgspec.json.encode
 Seconds = Annotated[float, Meta(ge=0, le=600)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
+Text = Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f]*\Z")]
 Number = Annotated[int, Meta(ge=0, le=2**62)]
 _BODY = (BadRequest, TooLarge, Invalid)
 _KEY = Query(
@@ -142,9 +143,9 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(id="listTasks", method="GET", path="/v1/tasks", about="Your tasks, newest first.", serve=_tasks,
               answer=wire.TaskPage, errors=(Invalid,), query=(
                   Query("state", wire.TaskState | None, None, "Only those in this state."),
-                  Query("session", str | None, None, "Only those of this session."),
-                  Query("device", str | None, None, "Only those for this device."),
-                  Query("user", str | None, None, "Only this user's (administrators; others see their own)."),
+                  Query("session", Text | None, None, "Only those of this session."),
+                  Query("device", Text | None, None, "Only those for this device."),
+                  Query("user", Text | None, None, "Only this user's (administrators; others see their own)."),
                   Query("limit", Count, 100, "Tasks per page."),
                   Query("cursor", Number | None, None, "`next` of the page before."))),
     Operation(id="getTask", method="GET", path="/v1/tasks/{id}", about="A task, at once or when it has changed.",
