@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from quarterdeck.errors import BadProgram
 from quarterdeck.programs.program import Parameters, Summary
@@ -51,7 +51,7 @@ def device_of(spec: str) -> Device:
     """The Pulser device of a target's `spec`."""
     from pulser.json.abstract_repr.deserializer import deserialize_device
 
-    return deserialize_device(spec)
+    return cast("Device", deserialize_device(spec))
 
 
 def build(payload: str, parameters: Parameters, device_spec: str) -> Sequence[Any]:
