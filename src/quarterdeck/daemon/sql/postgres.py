@@ -1,60 +1,100 @@
-"""PostgreSQL: several daemons, one leader by advisory lock, every write fenced by the leader's epoch."""
+"""PostgreSQL: several daemons, one leads. An advisory lock says who, an epoch in every transaction makes sure."""
 
 from __future__ import annotations
 
 import asyncio
-import logging
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
+import psycopg  # noqa: F401  # says what is missing before anything else does
+from sqlalchemy import URL, Connection, create_engine, event
 from sqlalchemy.exc import SQLAlchemyError
+from sqlalchemy.pool import NullPool, QueuePool
 
-from quarterdeck.daemon.sql.store import SqlStore
-from quarterdeck.daemon.sql.writer import reason
+from quarterdeck.daemon.sql.statements import statements
+from quarterdeck.daemon.sql.store import READERS, SqlStore
+from quarterdeck.errors import StoreUnavailable
 
-log = logging.getLogger(__name__)
-LOCK = 0x51_44_45_43_4B  # "QDECK"
-POLL_S = 0.05
+LOCK = 0x7164_6563_6B
+"""The number of the advisory lock: "qdeck" in ASCII."""
+_ALIVE = {
+    "connect_timeout": 5,
+    "keepalives_idle": 5,
+    "keepalives_interval": 2,
+    "keepalives_count": 3,
+    "tcp_user_timeout": 10_000,
+    "application_name": "qdeck",
+}
 
 
 class PostgresStore(SqlStore):
-    """The lock lives as long as its session: the server frees it when the holder dies. The fence does the rest."""
+    """State in the database that `url` names. What the URL's query sets overrides our connection settings."""
 
-    mark = "%s"
-    begin = "BEGIN"
-    fencing = "SELECT 1 FROM leader WHERE epoch = %s FOR SHARE"
+    name = "postgresql"
+    fenced = True
 
-    def __init__(self, url: str) -> None:
-        self.name = "postgresql"
-        keepalive = {"keepalives_idle": 5, "keepalives_interval": 2, "keepalives_count": 3, "tcp_user_timeout": 10_000,
-                     "connect_timeout": 5}  # fmt: skip
-        engine = sa.create_engine(
-            sa.make_url(url).set(drivername="postgresql+psycopg"), pool_size=4, max_overflow=4, pool_pre_ping=True,
-            connect_args=keepalive,
+    def __init__(self, url: URL) -> None:
+        super().__init__()
+        url = url.set(drivername="postgresql+psycopg")
+        settings: dict[str, Any] = {
+            "connect_args": {name: value for name, value in _ALIVE.items() if name not in url.query},
+            "paramstyle": "format",
+        }
+        self._writes = create_engine(url, poolclass=NullPool, **settings)
+        event.listen(self._writes, "connect", _for_writing)
+        self._locks = create_engine(url, poolclass=NullPool, isolation_level="AUTOCOMMIT", **settings)
+        self._reads = create_engine(
+            url, poolclass=QueuePool, pool_size=READERS, max_overflow=0, pool_pre_ping=True,
+            isolation_level="AUTOCOMMIT", **settings,
         )  # fmt: skip
-        super().__init__(engine, readers=4)
+        self._statements = statements(self._writes.dialect)
         self._lock: Connection | None = None
-
-    async def _take_lead(self) -> None:
-        self._lock = await self._off_loop(self._autocommit)
-        while not await self._off_loop(self._try_lock):  # noqa: ASYNC110  # the server tells nobody when it comes free
-            await asyncio.sleep(POLL_S)
-
-    def _autocommit(self) -> Connection:
-        return self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+        self._watched: tuple[asyncio.AbstractEventLoop, int] | None = None
 
     def _try_lock(self) -> bool:
-        assert self._lock is not None
-        return bool(self._lock.execute(sa.select(sa.func.pg_try_advisory_lock(LOCK))).scalar())
+        if self._lock is None:
+            self._lock = self._locks.connect()
+        return bool(self._lock.exec_driver_sql("SELECT pg_try_advisory_lock(%s)", (LOCK,)).scalar())
 
-    def _give_up_lead(self) -> None:
+    def _unlock(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
-            try:
-                lock.invalidate()  # closes the session, and with it the lock
+            with suppress(SQLAlchemyError):
                 lock.close()
-            except SQLAlchemyError as error:
-                log.info("giving up the lead: %s", reason(error))
 
-    def _open_writer(self) -> Connection:
-        return self._autocommit()
+    def _connect(self) -> Connection:
+        return self._writes.connect()
+
+    def _dispose(self) -> None:
+        for engine in (self._reads, self._writes, self._locks):
+            engine.dispose()
+
+    def _watch(self, lost: Callable[[Exception], None]) -> None:
+        """The server says nothing on an idle connection until it ends it: that it can be read means it is lost."""
+        if self._lock is None:
+            return
+        loop = asyncio.get_running_loop()
+        fd = int(self._lock.connection.driver_connection.fileno())  # type: ignore[union-attr]
+
+        def readable() -> None:
+            self._unwatch()
+            lost(StoreUnavailable(f"the store ({self.name})", "the connection that holds the lead is lost", 1.0))
+
+        loop.add_reader(fd, readable)
+        self._watched = (loop, fd)
+
+    def _unwatch(self) -> None:
+        if self._watched is not None:
+            loop, fd = self._watched
+            self._watched = None
+            loop.remove_reader(fd)
+
+
+def _for_writing(connection: Any, record: Any) -> None:
+    """What is acknowledged must be on a disk, whatever the server's own default is."""
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW synchronous_commit")
+        if cursor.fetchone()[0] == "off":
+            cursor.execute("SET synchronous_commit = on")
+    connection.commit()

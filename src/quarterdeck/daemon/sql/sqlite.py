@@ -1,84 +1,86 @@
-"""SQLite: one file, one writer, kept by a lock that the kernel frees when its holder dies."""
+"""SQLite: one file on one host. The kernel's lock on a file beside it says who leads, and frees it after kill -9."""
 
 from __future__ import annotations
 
-import asyncio
 import fcntl
 import logging
 import os
 import sqlite3
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.pool import NullPool, QueuePool
 
-from quarterdeck.daemon.sql.store import SqlStore
+from quarterdeck.daemon.sql.statements import statements
+from quarterdeck.daemon.sql.store import READERS, SqlStore
 
 log = logging.getLogger(__name__)
-T = TypeVar("T")
-BUSY_MS = 10_000
-POLL_S = 0.05
+BUSY_S = 10
+"""How long a write waits for another process that has the database locked."""
+SOUND = (3, 51, 3)
+"""Before this version, connections that checkpoint while others write may corrupt a WAL (sqlite.org/changes.html).
+
+Here only the one writing connection checkpoints.
+"""
 
 
 class SqliteStore(SqlStore):
-    """WAL with synchronous=FULL; readers can only read, and only the writer checkpoints.
+    """State in the file `path`, in WAL mode, synchronous=FULL."""
 
-    SQLite before 3.51.3 can damage a WAL when several connections write or checkpoint at once (fixed in 3.53.0, see
-    sqlite.org/changes.html); with one writing connection at a time that cannot happen.
-    """
-
-    mark = "?"
-    begin = "BEGIN IMMEDIATE"
-    fencing = "SELECT 1 FROM leader WHERE epoch = ?"
+    name = "sqlite"
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.name = "sqlite"
-        self.path = path
+        super().__init__()
+        self._path = path
         self._lock: int | None = None
-        engine = sa.create_engine(f"sqlite:///{path}", pool_size=4, max_overflow=4)
-        sa.event.listen(engine, "connect", _reader)
-        super().__init__(engine, readers=4)
-        self._write_engine = sa.create_engine(f"sqlite:///{path}", poolclass=sa.NullPool)
-        sa.event.listen(self._write_engine, "connect", _writer)
+        self._writes = _engine(path, _for_writing, poolclass=NullPool)
+        event.listen(self._writes, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
+        self._reads = _engine(path, _for_reading, poolclass=QueuePool, pool_size=READERS, max_overflow=0)
+        self._statements = statements(self._writes.dialect)
+        if sqlite3.sqlite_version_info < SOUND:
+            log.info("SQLite %s is older than 3.51.3; only one connection checkpoints", sqlite3.sqlite_version)
 
-    async def _take_lead(self) -> None:
-        lock = os.open(f"{self.path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    def _try_lock(self) -> bool:
+        if self._lock is None:
+            self._lock = os.open(f"{self._path}.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            while True:
-                try:
-                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    await asyncio.sleep(POLL_S)
-        except BaseException:
-            os.close(lock)
-            raise
-        self._lock = lock
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        return True
 
-    def _give_up_lead(self) -> None:
+    def _unlock(self) -> None:
         lock, self._lock = self._lock, None
         if lock is not None:
             os.close(lock)
 
-    def _open_writer(self) -> Connection:
-        return self._write_engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+    def _connect(self) -> Connection:
+        return self._writes.connect()
 
-    def _with_writer_engine(self, call: Callable[[Connection], T]) -> T:
-        with self._write_engine.connect() as connection:
-            return call(connection)
-
-
-def _reader(connection: sqlite3.Connection, _: Any) -> None:
-    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-    connection.execute("PRAGMA query_only=ON")
-    connection.execute("PRAGMA wal_autocheckpoint=0")
+    def _dispose(self) -> None:
+        self._reads.dispose()
+        self._writes.dispose()
 
 
-def _writer(connection: sqlite3.Connection, _: Any) -> None:
-    connection.execute(f"PRAGMA busy_timeout={BUSY_MS}")
-    connection.execute("PRAGMA journal_mode=WAL")
+def _engine(path: Path, tune: Any, **settings: Any) -> Engine:
+    engine = create_engine(
+        f"sqlite:///{path}", connect_args={"check_same_thread": False, "timeout": BUSY_S}, **settings
+    )
+    event.listen(engine, "connect", tune)
+    return engine
+
+
+def _for_writing(connection: Any, record: Any) -> None:
+    connection.isolation_level = None  # transactions begin where we say so
+    connection.execute("PRAGMA journal_mode=WAL").fetchone()
     connection.execute("PRAGMA synchronous=FULL")
-    connection.execute("PRAGMA wal_autocheckpoint=4000")
+    connection.execute("PRAGMA wal_autocheckpoint=4000")  # pages: a WAL of 16 MB
+    connection.execute("PRAGMA journal_size_limit=67108864")
+    connection.execute("PRAGMA cache_size=-65536")  # KiB
+
+
+def _for_reading(connection: Any, record: Any) -> None:
+    connection.isolation_level = None
+    connection.execute("PRAGMA query_only=1")
+    connection.execute("PRAGMA wal_autocheckpoint=0")

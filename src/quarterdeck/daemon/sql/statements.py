@@ -1,4 +1,4 @@
-"""The statements of a group commit, compiled once for a dialect. They take tuples in the order of the tables' columns."""
+"""The statements of a group commit, compiled once for a dialect. They take tuples in the order of columns."""
 
 from __future__ import annotations
 

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Engine, Select, delete, func, or_, select, update
+from sqlalchemy import Connection, Engine, Executable, Select, delete, func, or_, select, update
 from sqlalchemy.exc import SQLAlchemyError
 
 from quarterdeck.daemon.sql import tables as t
@@ -20,7 +19,7 @@ from quarterdeck.daemon.sql.writer import Chore, Writer, unavailable, unpack
 from quarterdeck.daemon.store import KeyRow, Loaded, Record, TaskQuery
 from quarterdeck.errors import StoreUnavailable
 
-log = logging.getLogger(__name__)
+T = TypeVar("T")
 CHUNK = 10_000
 READERS = 4
 
@@ -76,7 +75,7 @@ class SqlStore(ABC):
     async def lead(self) -> int:
         """Wait for the lead, bring the tables up to date, and take the next epoch."""
         try:
-            while not await self._controlled(self._try_lock):
+            while not await self._controlled(self._try_lock):  # noqa: ASYNC110  # the lock tells nobody that it is free
                 await asyncio.sleep(self.poll_s)
             return await self._controlled(self._take_over)
         except BaseException:
@@ -99,7 +98,7 @@ class SqlStore(ABC):
         connection = self._led()
 
         def column(query: Select[Any]) -> list[bytes]:
-            result = connection.execution_options(yield_per=CHUNK).execute(query)
+            result = connection.execute(query.execution_options(yield_per=CHUNK))
             return [row[0] for rows in result.partitions() for row in rows]
 
         with connection.begin():
@@ -110,7 +109,8 @@ class SqlStore(ABC):
                 tasks=column(select(t.task.c.body).where(t.task.c.live).order_by(t.task.c.seq)),
                 slices=column(select(t.slice.c.body).where(t.slice.c.live)),
                 nouns=[
-                    (kind, body) for kind, body in connection.execute(select(t.noun.c.kind, t.noun.c.body).where(t.noun.c.live))
+                    (kind, body)
+                    for kind, body in connection.execute(select(t.noun.c.kind, t.noun.c.body).where(t.noun.c.live))
                 ],
                 keys=column(select(t.key.c.key).where(t.key.c.at_s >= keys_since_s)),
             )
@@ -149,7 +149,6 @@ class SqlStore(ABC):
                     with connection.begin():
                         connection.execute(update(t.leader).where(t.leader.c.epoch == self._epoch).values(url=""))
             with suppress(SQLAlchemyError):
-                connection.invalidate() if not well else None
                 connection.close()
         self._unlock()
 
@@ -184,12 +183,81 @@ class SqlStore(ABC):
 
     async def advertise(self, url: str) -> None:
         mine = update(t.leader).where(t.leader.c.epoch == self._epoch).values(url=url)
-        await self._chore(lambda connection: void(connection.execute(mine)))
+        await self._chore(lambda connection: _execute(connection, mine))
 
     async def forget_keys(self, before_s: float) -> None:
         old = delete(t.key).where(t.key.c.at_s < before_s)
-        await self._chore(lambda connection: void(connection.execute(old)))
+        await self._chore(lambda connection: _execute(connection, old))
 
-    async def _controlled[**P, T](self, call: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T: ...
+    async def _controlled(self, call: Callable[..., T], *args: Any) -> T:
+        return await self._on(self._control, call, *args)
+
+    async def _on(self, pool: ThreadPoolExecutor, call: Callable[..., T], *args: Any) -> T:
+        try:
+            return await asyncio.get_running_loop().run_in_executor(pool, call, *args)
+        except (SQLAlchemyError, OSError) as error:
+            raise unavailable(self.name, error) from None
 
     # -- reading ----------------------------------------------------------------------------------------------------
+
+    async def _rows(self, query: Select[Any]) -> Sequence[Any]:
+        def read() -> Sequence[Any]:
+            with self._reads.connect() as connection:
+                return connection.execute(query).all()
+
+        return await self._on(self._readers, read)
+
+    async def leader_url(self) -> str:
+        rows = await self._rows(select(t.leader.c.url))
+        return str(rows[0][0]) if rows else ""
+
+    async def task(self, id: str) -> bytes | None:
+        rows = await self._rows(select(t.task.c.body).where(t.task.c.id == id))
+        return rows[0][0] if rows else None
+
+    async def tasks(self, query: TaskQuery) -> list[tuple[int, bytes]]:
+        columns = t.task.c
+        wanted = select(columns.seq, columns.body).order_by(columns.seq.desc()).limit(query.limit)
+        for name in ("user", "state", "session", "device"):
+            if (value := getattr(query, name)) is not None:
+                wanted = wanted.where(columns[name] == value)
+        if query.session:
+            wanted = wanted.where(columns.session != "")  # says that the partial index will do
+        if query.before_seq is not None:
+            wanted = wanted.where(columns.seq < query.before_seq)
+        return [(seq, body) for seq, body in await self._rows(wanted)]
+
+    async def slices(self, task: str) -> list[tuple[bytes, str | None]]:
+        columns = t.slice.c
+        wanted = select(columns.body, columns.result).where(columns.task == task).order_by(columns.index)
+        return [(body, result) for body, result in await self._rows(wanted)]
+
+    async def noun(self, kind: str, id: str) -> bytes | None:
+        rows = await self._rows(select(t.noun.c.body).where(t.noun.c.kind == kind, t.noun.c.id == id))
+        return rows[0][0] if rows else None
+
+    async def blob(self, kind: str, id: str) -> tuple[bytes, bytes] | None:
+        columns = t.blob.c
+        wanted = select(columns.meta, columns.codec, columns.content).where(columns.kind == kind, columns.id == id)
+        for meta, codec, content in await self._rows(wanted):
+            return meta, unpack(codec, content)
+        return None
+
+    async def key(self, key: bytes) -> KeyRow | None:
+        rows = await self._rows(select(t.key).where(t.key.c.key == key))
+        return KeyRow(*rows[0]) if rows else None
+
+    async def events(
+        self, after: int, limit: int, task: str | None = None, user: str | None = None
+    ) -> list[tuple[int, bytes]]:
+        columns = t.event.c
+        wanted = select(columns.seq, columns.body).where(columns.seq > after).order_by(columns.seq).limit(limit)
+        if task is not None:
+            wanted = wanted.where(columns.task == task)
+        if user is not None:
+            wanted = wanted.where(or_(columns.user == user, columns.user.is_(None)))
+        return [(seq, body) for seq, body in await self._rows(wanted)]
+
+
+def _execute(connection: Connection, statement: Executable) -> None:
+    connection.execute(statement)

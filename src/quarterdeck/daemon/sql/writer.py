@@ -7,7 +7,9 @@ import logging
 import threading
 import zlib
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -37,6 +39,8 @@ class Chore(msgspec.Struct, gc=False):
 
 def unavailable(name: str, error: BaseException) -> StoreUnavailable:
     """A database's exception in our words, without statement and parameters."""
+    if isinstance(error, StoreUnavailable):
+        return StoreUnavailable(error.what, error.why, error.retry_after_s)
     cause = getattr(error, "orig", None) or error
     return StoreUnavailable(f"the store ({name})", " ".join(str(cause).split()) or type(cause).__name__, 1.0)
 
@@ -130,7 +134,7 @@ class Writer:
                     break
                 if batch:
                     numbers = self._commit(batch)
-                    self._loop.call_soon_threadsafe(self._durable, batch, numbers)
+                    self._on_loop(self._durable, batch, numbers)
                     batch = []
         except (SQLAlchemyError, OSError) as error:
             self.failure = self.failure or unavailable(self._name, error)
@@ -142,8 +146,12 @@ class Writer:
                 if item is not None:
                     batch.append(item)
             log.debug("the writer gives up with %d records", len(batch))
-            self._loop.call_soon_threadsafe(self._tell)
-            self._loop.call_soon_threadsafe(self._drop, batch)
+            self._on_loop(self._tell)
+            self._on_loop(self._drop, batch)
+
+    def _on_loop(self, call: Callable[..., None], *args: Any) -> None:
+        with suppress(RuntimeError):  # the loop is closed: nobody is left to be told
+            self._loop.call_soon_threadsafe(call, *args)
 
     def _next(self) -> tuple[list[Record | Chore], bool]:
         batch: list[Record | Chore] = []
