@@ -94,7 +94,8 @@ def _graph(axes: Axes, ansatz: Ansatz, search: Search) -> None:
     verdict = "the optimum" if size == graph.optimum else f"the optimum has {graph.optimum}"
     axes.set_title(f"{len(points)} atoms, {len(graph.edges)} edges: a set of {size}, {verdict}")
     axes.text(
-        0.0, -0.02, "Orange atoms form the set. Atoms within the blockade radius share an edge:\nno two of the set may.",
+        0.0, -0.02,
+        "Orange atoms form the set. Atoms within the blockade radius share an edge:\nno two of the set may.",
         transform=axes.transAxes, va="top", size=9, color=GREY,
     )  # fmt: skip
 
