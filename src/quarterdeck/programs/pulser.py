@@ -171,7 +171,7 @@ def _check_json(payload: str) -> None:
 
 _LIMITS = (
     ("amplitude", "max_amp"), ("detuning", "max_abs_detuning"), ("minimal distance", "min_atom_distance"),
-    ("distance", "min_atom_distance"), ("max_radial", "max_radial_distance"), ("radi", "max_radial_distance"),
+    ("distance", "min_atom_distance"), ("from the center", "max_radial_distance"), ("radi", "max_radial_distance"),
     ("maximum number of atoms", "max_atom_num"), ("duration", "max_sequence_duration"), ("layout", "layout"),
     ("channel", "channels"),
 )  # fmt: skip
