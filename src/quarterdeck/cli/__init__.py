@@ -1,0 +1,68 @@
+"""`qdeck`: thin commands that parse, ask the client, and print. One module per noun; what is heavy loads when used."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from quarterdeck.cli import bench, demo, devices, events, init, replay, run, serve, session, submit, tasks, version
+from quarterdeck.errors import QuarterdeckError
+
+app = typer.Typer(
+    name="qdeck",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+@app.callback()
+def options(
+    url: Annotated[
+        str,
+        typer.Option(help="The daemon: unix:///PATH or http://HOST:PORT. Otherwise QDECK_URL, or the usual socket."),
+    ] = "",
+) -> None:
+    """Quantum processors as resources of an HPC centre.
+
+    \b
+        qdeck serve      start the daemon, with the embedded emulated QPU
+        qdeck devices    what there is to run on
+        qdeck submit program.json -d fresnel-emulator --shots 500 --wait
+        qdeck run -d fresnel-emulator -- python job.py
+
+    Every command that answers takes --json and then prints one JSON document. Exit codes: 0 all is well; 1 the task
+    failed or the daemon refused, with the reason in one sentence; 2 the command line is wrong.
+    """
+    if url:
+        os.environ["QDECK_URL"] = url
+
+
+for module in (serve, init, demo, devices, submit, tasks, session, run, events, replay, bench, version):
+    module.add(app)
+
+
+def main() -> None:
+    """The console script. Failures are told in a sentence; QDECK_DEBUG=1 shows where they came from."""
+    try:
+        app()
+    except QuarterdeckError as error:
+        _debug(error)
+        _end(f"qdeck: {error}", 1)
+    except Exception as error:
+        _debug(error)
+        _end(f"qdeck: {type(error).__name__}: {error}; this is a defect, QDECK_DEBUG=1 shows where", 1)
+
+
+def _debug(error: Exception) -> None:
+    if os.environ.get("QDECK_DEBUG"):
+        raise error
+
+
+def _end(message: str, status: int) -> None:
+    print(message, file=sys.stderr)
+    sys.exit(status)

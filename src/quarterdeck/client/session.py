@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from quarterdeck import wire
+from quarterdeck.client.address import Address
 from quarterdeck.client.task import TaskHandle
 from quarterdeck.errors import DaemonUnreachable, NotFound, QuarterdeckError
 
@@ -39,6 +40,11 @@ class SessionHandle:
     @property
     def device(self) -> str:
         return self.info.device
+
+    @property
+    def address(self) -> Address:
+        """Where its daemon is."""
+        return self._client.link.address
 
     def submit(self, program: str | wire.ProgramInfo, *, shots: int, **more: Any) -> TaskHandle:
         """`Client.submit` on this session's device, in this session."""
