@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -64,13 +65,15 @@ class Daemon:
             assert self.process is not None
             if self.process.poll() is not None:
                 raise AssertionError(f"the daemon ended with {self.process.returncode}: {self.log()}")
-            try:
-                if self.http.get("/v1/health/ready").status_code == 200:
-                    return
-            except httpx.TransportError:
-                pass
+            if self.answers() and self.http.get("/v1/health/ready").status_code == 200:
+                return
             time.sleep(0.02)
         raise AssertionError(f"the daemon is not ready after {within_s} s: {self.log()}")
+
+    def answers(self) -> bool:
+        """Whether something listens on its socket."""
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(str(self.state / "run" / "qdeck.sock")) == 0
 
     def log(self) -> str:
         """The end of what it printed."""
