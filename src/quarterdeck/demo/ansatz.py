@@ -63,7 +63,10 @@ class Ansatz:
         peak, start, end, bend, skew = np.clip(np.asarray(values, dtype=float), low, high)
         amplitude = [0.0, peak * min(1.0, 2 * skew), peak * min(1.0, 2 * (1 - skew)), 0.0]
         detuning = [start + (end - start) * part for part in (0.0, 0.8 * bend, 0.8 * bend + 0.2, 1.0)]
-        return {"amplitude": [round(x, 4) for x in amplitude], "detuning": [round(x, 4) for x in detuning]}
+        return {
+            "amplitude": [round(float(x), 4) for x in amplitude],
+            "detuning": [round(float(x), 4) for x in detuning],
+        }
 
     def curves(self, values: Sequence[float]) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
         """Time (us), amplitude and detuning (rad/us) of the pulse, for pictures."""
@@ -124,7 +127,7 @@ def _register(device: BaseDevice, atoms: int, seed: int) -> tuple[BaseRegister, 
         layout = TriangularLatticeLayout(SITES, max(SPACING_UM, 1.06 * device.min_atom_distance))
     sites = [(float(x), float(y)) for x, y in layout.coords]
     points = np.asarray(sites)
-    nearest = min(np.linalg.norm(points[i] - points[:i], axis=1).min() for i in range(1, len(points)))
+    nearest = min(float(np.linalg.norm(points[i] - points[:i], axis=1).min()) for i in range(1, len(points)))
     chosen = draw(sites, 1.1 * nearest, atoms, seed)
     graph = UnitDiskGraph(tuple(sites[i] for i in chosen), round(1.1 * nearest, 3))
     return layout.define_register(*chosen, qubit_ids=[f"q{i}" for i in range(atoms)]), graph

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -18,6 +19,8 @@ READY_S = 60.0
 STOP_S = 15.0
 SLICE_SHOTS = 100
 """Short slices, so that there is something to see."""
+QDECK = "from quarterdeck.cli import main; main()"
+"""The command, as this very interpreter finds it; no `qdeck` need be on PATH."""
 CONFIG = """\
 [daemon]
 state = "{state}"
@@ -67,22 +70,19 @@ class PrivateDaemon:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("QDECK_")}
         with log.open("wb") as output:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "quarterdeck", "serve", "--config", str(config)],
+                [sys.executable, "-c", QDECK, "serve", "--config", str(config)],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for us: we stop it in order
             )
-        url = f"unix://{directory / 'state' / 'run' / 'qdeck.sock'}"
+        path = directory / "state" / "run" / "qdeck.sock"
         give_up_s = time.monotonic() + READY_S
-        with connect(url) as client:
+        with connect(f"unix://{path}") as client:
             while time.monotonic() < give_up_s and self.process.poll() is None:
-                try:
-                    if client.health().ok:
-                        return url
-                except DaemonUnreachable:
-                    pass
+                if _listens(path) and client.health().ok:
+                    return client.link.address.url
                 time.sleep(0.05)
         tail = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()[-3:]
         what = "did not get ready" if self.process.poll() is None else f"ended with status {self.process.returncode}"
@@ -98,3 +98,9 @@ class PrivateDaemon:
                 self.process.wait()
         if self.directory is not None:
             shutil.rmtree(self.directory, ignore_errors=True)
+
+
+def _listens(path: Path) -> bool:
+    """Whether anybody answers the socket. Asked before the HTTP client is, which leaks a socket if nobody does."""
+    with socket.socket(socket.AF_UNIX) as probe:
+        return probe.connect_ex(str(path)) == 0

@@ -52,7 +52,7 @@ class Screen:
             self._live.stop()
 
     def say(self, text: str) -> None:
-        self.console.print(text, highlight=False)
+        self.console.print(text, highlight=False, soft_wrap=True)
 
     def begin(self, ansatz: Ansatz, device: wire.Device, options: Options) -> None:
         self._ansatz, self._options, self._emulated = ansatz, options, device.emulated
@@ -76,14 +76,15 @@ class Screen:
             size = search.best_set.count("1")
             self.say(
                 f"round {search.rounds:2}/{self._options.rounds}  cost {search.best_of_round(search.rounds).cost:6.3f}"
-                f"  best {search.best.cost:6.3f}  largest set so far {size} {members(search.best_set)}"
+                f"  best {search.best.cost:6.3f}  set of {size} {members(search.best_set)}"
                 f"  {time.monotonic() - self._began_s:5.1f} s"
             )
 
     def _table(self, what: str, tasks: Sequence[TaskHandle]) -> RenderableType:
         table = Table(box=None, pad_edge=False, header_style="grey62")
         for name in ("task", "state", "ahead", "slices", "shots", ""):
-            table.add_column(name, justify="right" if name in ("ahead", "slices", "shots") else "left")
+            right = name in ("ahead", "slices", "shots")
+            table.add_column(name, justify="right" if right else "left", min_width=10 if name == "state" else 5)
         for task in tasks:
             info, ahead = task.info, ""
             if info.state == "queued":
