@@ -81,23 +81,20 @@ def entries(log: str) -> Iterator[tuple[int, Event]]:
 
     from quarterdeck.core.events import decode
 
-    class Line(msgspec.Struct):
-        seq: int
-        event: msgspec.Raw
-
     if log != "-" and _is_store(Path(log)):
         yield from ((seq, decode(body)) for seq, body in _rows(Path(log)))
         return
-    decoder = msgspec.json.Decoder(Line)
+    decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
     with nullcontext(sys.stdin.buffer) if log == "-" else Path(log).open("rb") as lines:
         for number, text in enumerate(lines, 1):
             if not text.strip():
                 continue
             try:
                 line = decoder.decode(text)
-                yield line.seq, decode(line.event)
-            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                entry = int(bytes(line["seq"])), decode(line["event"])
+            except (msgspec.DecodeError, UnicodeDecodeError, KeyError, ValueError) as error:
                 raise Invalid(f"{log}:{number}", f"is no line of `qdeck events --json`: {error}") from None
+            yield entry
 
 
 def _is_store(path: Path) -> bool:
