@@ -49,6 +49,7 @@ class Daemon:
         code = "import sys; from pathlib import Path; from quarterdeck.daemon.serve import main; " \
                "sys.exit(main(Path(sys.argv[1]), log_level='warning'))"  # fmt: skip
         command = ["sh", "-c", f'{limits} exec "$0" "$@"', sys.executable, "-c", code, str(self.config)]
+        self._renew()
         log = (self.state / "daemon.log").open("ab")
         self.process = subprocess.Popen(
             command, stdout=log, stderr=log, env={**os.environ, "OPENBLAS_NUM_THREADS": "1"}

@@ -10,6 +10,7 @@ import re
 import secrets
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from hashlib import sha256
 
 import msgspec
@@ -22,6 +23,7 @@ from quarterdeck.daemon import view
 from quarterdeck.daemon.engine import Engine
 from quarterdeck.daemon.store import Blob, KeyRow, TaskQuery
 from quarterdeck.errors import BadProgram, Conflict, Forbidden, IdempotencyMismatch, Invalid, NotFound, NotReady
+from quarterdeck.programs.format import INSTANT
 from quarterdeck.programs.program import Program, Summary
 from quarterdeck.programs.result import merge
 
@@ -100,10 +102,12 @@ class Desk:
     async def _program(self, given: wire.ProgramUpload) -> tuple[wire.ProgramInfo, Blob | None]:
         """What is known of this text, and the blob to store if it is new."""
         program = Program.of(given.format, given.payload)
-        try:
-            return await self.program(program.id), None
-        except NotFound:
-            summary = await self._summarise(given.format, given.payload)
+        if program.id in self._infos:
+            return self._infos[program.id], None
+        if given.format not in INSTANT:  # else storing it again is quicker than looking for it
+            with suppress(NotFound):
+                return await self.program(program.id), None
+        summary = await self._summarise(given.format, given.payload)
         content = given.payload.encode()
         info = wire.ProgramInfo(
             id=program.id, format=given.format, bytes=len(content), qubits=summary.qubits,

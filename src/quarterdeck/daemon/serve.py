@@ -25,7 +25,7 @@ from quarterdeck.devices.driver import Driver, Target
 from quarterdeck.devices.registry import make
 from quarterdeck.devices.workers import Workers
 from quarterdeck.errors import Invalid, QuarterdeckError
-from quarterdeck.programs.format import summarise
+from quarterdeck.programs.format import INSTANT, summarise
 from quarterdeck.programs.program import Summary
 
 log = logging.getLogger(__name__)
@@ -64,14 +64,16 @@ async def serve(settings: Settings) -> int:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    parser = Workers(1)
+    parser = Workers(1, warm=("quarterdeck.programs.pulser",))
     drivers: dict[str, Driver] = {}
     store = None
     try:
         for name, given in settings.devices.items():
             own = {key: value for key, value in given.items() if key not in ("driver", "slice_shots")}
             drivers[name] = make(name, given["driver"], own)
-        targets = {name: await driver.target() for name, driver in drivers.items()}
+        if any(given["driver"] != "fake" for given in settings.devices.values()):
+            parser.warm_up()
+        targets = dict(zip(drivers, await asyncio.gather(*(d.target() for d in drivers.values())), strict=True))
         sockets = [unix_socket(settings.socket)]
         url = settings.daemon.advertise
         if settings.listen is not None:
@@ -85,6 +87,8 @@ async def serve(settings: Settings) -> int:
         )  # fmt: skip
 
         async def summary(format: str, payload: str) -> Summary:
+            if format in INSTANT:
+                return summarise(format, payload)
             return await parser.run(summarise, format, payload, timeout_s=60.0)
 
         daemon = settings.daemon

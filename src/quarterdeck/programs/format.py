@@ -10,6 +10,9 @@ from quarterdeck.programs.program import Summary
 FORMATS = {"opaque": "quarterdeck.programs.opaque", "pulser": "quarterdeck.programs.pulser"}
 """Name to the module that has `summarise(payload) -> Summary`."""
 
+INSTANT = frozenset({"opaque"})
+"""Formats whose summary takes no time: no worker process is needed, nor a look whether the program is known."""
+
 
 def summarise(format: str, payload: str) -> Summary:
     """What can be told of a program. Raises `Invalid` for an unknown format, `BadProgram` for a bad program."""
