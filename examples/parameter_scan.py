@@ -1,7 +1,7 @@
 """A parameter scan: one program, uploaded once, and a task for each value.
 
 Two atoms within the blockade radius share one excitation, so they oscillate sqrt(2) times faster than one atom would.
-The scan varies the length of the drive's area through its amplitude, the tasks queue together, and each result is
+The scan varies the amplitude of a pulse of fixed length. The tasks queue together, and each result is
 printed when it is there.
 
     python examples/parameter_scan.py
