@@ -30,7 +30,8 @@ MAY_IMPORT: dict[str, set[str]] = {
     "schedulers": {"errors", "wire", "places", "client"},
     "frontends": {"errors", "wire", "programs", "client"},
     "bench": {"errors", "wire", "places", "client", "core", "programs", "devices", "daemon"},
-    "cli": {"errors", "wire", "places", "client", "programs", "bench", "frontends"},
+    "demo": {"errors", "wire", "client"},
+    "cli": {"errors", "wire", "places", "client", "programs", "bench", "frontends", "demo"},
     "__init__": {"errors", "client"},
     "__main__": {"cli"},
 }
