@@ -74,5 +74,9 @@ def _parameter(query: Query, place: str) -> dict[str, Any]:
 
 
 def _answer(about: str, type_: Any, media: str = "application/json") -> dict[str, Any]:
+    if media == "text/event-stream":
+        text, lines = {"type": "string"}, {"type": "string", "description": 'One {"seq": N, "event": {...}} per line.'}
+        entry = {"type": "object", "properties": {"id": text, "event": text, "data": text}}
+        return {"description": about, "content": {media: {"schema": entry}, "application/x-ndjson": {"schema": lines}}}
     schema = {"type": "string"} if type_ is str else {"$ref": _REF.format(name=type_.__name__)}
     return {"description": about, "content": {media: {"schema": schema}}}
