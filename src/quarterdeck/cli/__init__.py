@@ -9,13 +9,13 @@ from typing import Annotated
 import typer
 
 from quarterdeck.cli import bench, demo, devices, events, init, replay, run, serve, session, submit, tasks, version
-from quarterdeck.errors import QuarterdeckError
+from quarterdeck.errors import BadProgram, DeviceUnavailable, NotFound, NotReady, QuarterdeckError
 
 app = typer.Typer(
     name="qdeck",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    rich_markup_mode="rich",
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -52,10 +52,28 @@ def main() -> None:
         app()
     except QuarterdeckError as error:
         _debug(error)
-        _end(f"qdeck: {error}", 1)
+        _end(f"qdeck: {error}{_next(error)}", 1)
     except Exception as error:
         _debug(error)
         _end(f"qdeck: {type(error).__name__}: {error}; this is a defect, QDECK_DEBUG=1 shows where", 1)
+
+
+LISTS = {"task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list"}
+
+
+def _next(error: QuarterdeckError) -> str:
+    """What to do next, where the message does not say it itself."""
+    match error:
+        case NotFound(noun=noun) if (name := noun.removeprefix("open ")) in LISTS:
+            return f"; `{LISTS[name]}` shows those that there are"
+        case BadProgram():
+            return "; `qdeck devices DEVICE` tells the device's limits"
+        case DeviceUnavailable():
+            return "; `qdeck devices` tells how it is doing, and what is queued waits"
+        case NotReady(task=task):
+            return f"; `qdeck why {task}` tells what it waits for"
+        case _:
+            return ""
 
 
 def _debug(error: Exception) -> None:

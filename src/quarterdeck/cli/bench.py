@@ -8,7 +8,9 @@ from quarterdeck.cli.common import note
 
 
 def bench(context: typer.Context) -> None:
-    """Measure this installation, and other systems beside it. `qdeck bench --help` lists what.
+    """Measure this installation, and others beside it.
+
+    `qdeck bench --help` lists what can be measured.
 
     \b
         qdeck bench control-plane --quick

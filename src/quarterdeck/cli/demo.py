@@ -6,7 +6,9 @@ import typer
 
 
 def demo(context: typer.Context) -> None:
-    """Watch a hybrid quantum-classical job solve a problem on an emulated QPU. `qdeck demo --help` lists its options.
+    """Watch a hybrid job solve a problem on a QPU.
+
+    The QPU is emulated unless you name a daemon with a real one. `qdeck demo --help` lists the options.
 
     \b
         qdeck demo

@@ -19,7 +19,9 @@ def devices(
     online: Annotated[bool, typer.Option("--online", help="Give it back (administrators).")] = False,
     as_json: Json = False,
 ) -> None:
-    """The devices and how they are doing; with a name, one of them with its specification.
+    """The devices, and how they are doing.
+
+    With a name, all about that one.
 
     \b
         qdeck devices

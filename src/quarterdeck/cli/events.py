@@ -16,7 +16,9 @@ def events(
     limit: Annotated[int | None, typer.Option("--limit", "-n", min=1, help="At most this many entries.")] = None,
     as_json: Json = False,
 ) -> None:
-    """The event log: all that happened, oldest first. With --json one JSON object per line, as `qdeck replay` reads it.
+    """The event log, oldest first.
+
+    With --json one JSON object per line, as `qdeck replay` reads it.
 
     \b
         qdeck events --follow

@@ -19,7 +19,9 @@ def init(
     force: Annotated[bool, typer.Option("--force", help="Overwrite what is there.")] = False,
     as_json: Json = False,
 ) -> None:
-    """Write a configuration file with every setting, its meaning and its default.
+    """Write an annotated configuration file.
+
+    It holds every setting with its meaning and its default.
 
     \b
         qdeck init

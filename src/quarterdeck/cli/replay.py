@@ -28,8 +28,9 @@ def replay(
     ] = False,
     as_json: Json = False,
 ) -> None:
-    """Play a daemon's log again through the same core, check every invariant, and tell where it ends.
+    """Play a log again, and check that it holds.
 
+    Every entry goes through the daemon's own core, every invariant is checked, and the end state gets a digest.
     Exit code 1 if the log cannot be true, or if the daemon says something else.
 
     \b

@@ -29,20 +29,22 @@ NOT_FOUND, NOT_EXECUTABLE, BY_SIGNAL = 127, 126, 128
 
 
 def run(
-    command: Annotated[list[str], typer.Argument(metavar="-- COMMAND...", help="What to run, after two dashes.")],
+    command: Annotated[list[str], typer.Argument(metavar="COMMAND", help="What to run, after two dashes.")],
     device: Device,
     mode: Annotated[Mode, typer.Option(help="shared: interleaved with others; exclusive: nobody else.")] = "shared",
     class_: Annotated[Class, typer.Option("--class", help="What it is for.")] = "development",
     project: Annotated[str, typer.Option(help="Who pays.")] = "",
 ) -> None:
-    """Open a session on a device, run a command in it, close the session. The exit code is the command's.
+    """Run a command in a session of its own.
+
+    Opens a session on the device, runs the command, closes the session. The exit code is the command's.
 
     The command finds the daemon in QDECK_URL, its session in QDECK_SESSION and its device in QDECK_DEVICE, as in a job
     of a workload manager: `quarterdeck.connect()` and `qdeck submit` use them. Signals are passed on to it.
 
     \b
         qdeck run --device fresnel-emulator -- python job.py
-        qdeck run --device fresnel-emulator --mode exclusive -- sh -c 'qdeck submit a.json --shots 100 --wait'
+        qdeck run --device fresnel-emulator --mode exclusive -- ./job.sh
     """
     with Child() as child, connect() as client:
         with client.session(device, mode, class_=class_, project=project, job=_job()) as session:

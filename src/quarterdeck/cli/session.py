@@ -8,7 +8,7 @@ import typer
 
 from quarterdeck.cli.common import Class, Device, Json, Mode, clock, connect, print_columns, print_json
 
-app = typer.Typer(no_args_is_help=True, help="Leases on devices: open, renew, close, list.")
+app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Leases on devices: open, renew, close, list.")
 Id = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
 
 

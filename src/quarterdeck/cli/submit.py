@@ -62,7 +62,7 @@ def submit(
 
     \b
         qdeck submit program.json --device fresnel-emulator --shots 500 --wait
-        qdeck submit program.json -d fresnel-emulator -n 100 --param omega=6.3 --param delta=-4,0,4
+        qdeck submit program.json -d fresnel-emulator -n 100 -p omega=6.3 -p delta=-4,0,4
         qdeck submit - -d fresnel-emulator -n 100 --json < program.json
     """
     parameters = dict(parameter(text) for text in param or [])

@@ -132,7 +132,7 @@ def show_result(handle: TaskHandle, timeout_s: float | None, as_json: bool, now:
 
 
 def cancel(
-    ids: Annotated[list[str], typer.Argument(metavar="TASK...", help="Tasks to call off.", autocompletion=task_ids)],
+    ids: Annotated[list[str], typer.Argument(metavar="TASK", help="Tasks to call off.", autocompletion=task_ids)],
     as_json: Json = False,
 ) -> None:
     """Call tasks off. What they measured is kept; those that have ended stay as they are.
@@ -150,7 +150,9 @@ def cancel(
 
 
 def why(id: TaskId, as_json: Json = False) -> None:
-    """Why a task is not running: the reason, its place in the queue, when it should start.
+    """Why a task is not running.
+
+    The reason, its place in the queue, and when it should start.
 
     \b
         qdeck why t0123456789abcdef
