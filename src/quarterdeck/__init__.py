@@ -1,20 +1,14 @@
 """Quantum processors as resources that an HPC centre can schedule, share, calibrate, secure and measure."""
 
-from __future__ import annotations
+from importlib import import_module
+from typing import Any
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from quarterdeck.client import Client, connect
-
-__all__ = ["Client", "__version__", "connect"]
 __version__ = "0.1.0"
 
 
 def __getattr__(name: str) -> Any:
-    # The client only when it is asked for: the daemon and `qdeck --help` have no use for an HTTP library.
+    # The client only when it is asked for, and by name: the daemon stands below it, and `qdeck --help` has no use for
+    # an HTTP library. Its types are in __init__.pyi.
     if name in ("connect", "Client"):
-        import quarterdeck.client
-
-        return getattr(quarterdeck.client, name)
+        return getattr(import_module("quarterdeck.client"), name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -1,0 +1,4 @@
+from quarterdeck.client import Client as Client
+from quarterdeck.client import connect as connect
+
+__version__: str
