@@ -109,8 +109,9 @@ def test_edges_are_blockaded_and_others_are_not() -> None:
 
 
 def test_devices_that_cannot_are_told_so() -> None:
-    with pytest.raises(Invalid, match="describe"):
-        build("", atoms=7, seed=1)
+    for spec in ("", "{}", "qubits: 5"):
+        with pytest.raises(Invalid, match="describe"):
+            build(spec, atoms=7, seed=1)
     without = json.loads(SPEC) | {"channels": []}
     with pytest.raises(Invalid, match="global Rydberg"):
         build(json.dumps(without), atoms=7, seed=1)
@@ -238,6 +239,12 @@ def test_no_daemon_is_told_in_a_sentence(tmp_path: Path, capsys: pytest.CaptureF
     assert main(["--url", "http://127.0.0.1:9", "--out", str(tmp_path / "p.png")]) == 1
     assert "qdeck demo: the daemon at" in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr("quarterdeck.demo.script.MODULES", ("numpy", "no_such_module"))
+    assert main([]) == 1
+    assert "needs no_such_module: pip install" in capsys.readouterr().err
 
 
 def test_a_private_daemon_that_dies_says_why_and_leaves_nothing(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -85,11 +85,13 @@ def build(spec: str, atoms: int, seed: int) -> Ansatz:
 
     Raises `Invalid` when the device cannot do this: no global Rydberg channel, or too few sites.
     """
+    from pulser.exceptions.serialization import DeserializeDeviceError
     from pulser.json.abstract_repr.deserializer import deserialize_device
 
-    if not spec:
-        raise Invalid("device", "it does not describe itself as a Pulser device")
-    device = deserialize_device(spec)
+    try:
+        device = deserialize_device(spec)
+    except DeserializeDeviceError:
+        raise Invalid("device", "it does not describe itself as a Pulser device") from None
     channel_id = next((name for name, kind in device.channels.items() if _global_rydberg(kind)), None)
     if channel_id is None:
         raise Invalid("device", f"{device.name} has no global Rydberg channel")

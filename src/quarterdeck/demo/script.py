@@ -8,6 +8,7 @@ import signal
 import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType
 
@@ -20,6 +21,7 @@ DEVICE = "fresnel-emulator"
 TIME_SCALE = 20.0
 """The private QPU runs twenty times faster than a machine, which is about as fast as it can be emulated."""
 INTERRUPTED = 130
+MODULES = ("numpy", "scipy", "matplotlib", "pulser", "pulser_simulation")
 SUFFIXES = (".png", ".svg", ".pdf")
 
 
@@ -58,7 +60,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         with _terminable():
             return _run(given, console)
     except KeyboardInterrupt:
-        console.print("interrupted; the session is closed and nothing is left behind")
+        console.print("interrupted")
         return INTERRUPTED
     except (QuarterdeckError, OSError) as error:
         print(f"qdeck demo: {error}", file=sys.stderr)
@@ -66,14 +68,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(given: argparse.Namespace, console: Console) -> int:
-    try:
-        from quarterdeck.demo.job import Job, Options
-        from quarterdeck.demo.screen import Screen
-    except ModuleNotFoundError as error:
-        print(f"qdeck demo: needs {error.name}; pip install 'quarterdeck[pulser,plot]'", file=sys.stderr)
+    missing = [name for name in MODULES if find_spec(name) is None]
+    if missing:
+        print(f"qdeck demo: needs {', '.join(missing)}: pip install 'quarterdeck[pulser,plot]'", file=sys.stderr)
         return 1
     from quarterdeck.client import connect
+    from quarterdeck.demo.job import Job, Options
     from quarterdeck.demo.private import PrivateDaemon
+    from quarterdeck.demo.screen import Screen
 
     other = bool(given.url) or given.no_daemon
     device = given.device or (os.environ.get("QDECK_DEVICE") if other else None) or DEVICE
@@ -102,7 +104,8 @@ def _terminable() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGHUP)}
+    heard = [number for number in (signal.SIGTERM, signal.SIGHUP) if signal.getsignal(number) != signal.SIG_IGN]
+    before = {number: signal.signal(number, stop) for number in heard}  # nohup stays nohup
     try:
         yield
     finally:
