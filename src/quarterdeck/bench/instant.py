@@ -8,7 +8,7 @@ from time import monotonic
 from quarterdeck.devices.driver import Outcome, Slice, Status, Target
 from quarterdeck.programs.program import Parameters, Program
 
-FORMATS = ("fake", "pulser")
+FORMATS = ("opaque", "pulser")
 
 
 class Instant:

@@ -20,7 +20,7 @@ from quarterdeck.wire import Device, ProgramInfo, Task
 
 T = TypeVar("T")
 DEVICE = "instant"
-FORMAT = "bench"
+FORMAT = "opaque"
 CONFIG = """\
 [daemon]
 state = {state}

@@ -22,8 +22,8 @@ def rss_kib(pids: list[int]) -> int:
 def cpu_s(pids: list[int]) -> float:
     """CPU time that the processes have used so far, user and system, in seconds.
 
-    The process's count includes threads that have ended, but in ticks of 10 ms; the threads' own are in ns, but end with
-    them. Neither is too high, so the higher one is the better.
+    A process's own count includes threads that have ended, but in ticks of 10 ms; those of its threads are in ns, but
+    end with them. Neither is too high, so the higher one is the better.
     """
     total_s = 0.0
     for pid in pids:
