@@ -15,8 +15,8 @@ import pytest
 from rich.console import Console
 from typer.testing import CliRunner
 
-from quarterdeck.bench import cli, control_plane, proc
-from quarterdeck.bench.control_plane import DRAIN, LATENCY, SUBMIT
+from quarterdeck.bench import cli, proc
+from quarterdeck.bench.goals import DRAIN, LATENCY, SUBMIT, goals
 from quarterdeck.bench.load import TOKEN, Load, builder, generate
 from quarterdeck.bench.mock_qpu import MockQpu, Shared
 from quarterdeck.bench.peer import PROGRAM_BYTES, Trace, program
@@ -95,8 +95,8 @@ def test_a_ratio_says_how_many_times_as_good_whichever_way_the_figure_goes() -> 
 
 
 def test_goals_compare_over_tcp_and_leave_out_what_was_not_measured() -> None:
-    goals = {goal.name: (goal.got, goal.met) for goal in control_plane.goals(ROWS, 100_000)}
-    assert goals == {
+    found = {goal.name: (goal.got, goal.met) for goal in goals(ROWS, 100_000)}
+    assert found == {
         "submissions/s, 8 clients, times Warden's": (10.0, True),
         f"{DRAIN}, times Warden's": (9.0, False),
         f"{LATENCY}, p50, part of Warden's": (0.01, True),
@@ -109,7 +109,7 @@ def report() -> Report:
     return Report(
         title="control plane", started="2026-01-01T00:00:00+00:00", took_s=1.0, version="0", machine=Machine.here(),
         rounds=1, quick=True, rows=ROWS, ratios=compare(ROWS, "quarterdeck", "warden", {}),
-        goals=control_plane.goals(ROWS, 100_000), idle=[Busy("x", 0.5, 0.04)],
+        goals=goals(ROWS, 100_000), idle=[Busy("x", 0.5, 0.04)],
     )  # fmt: skip
 
 

@@ -10,6 +10,7 @@ from rich.console import Console
 
 from quarterdeck.bench import control_plane
 from quarterdeck.bench.report import show
+from quarterdeck.bench.trial import Options
 from quarterdeck.errors import QuarterdeckError
 
 app = typer.Typer(no_args_is_help=True, help="Measure this installation, and other systems beside it.")
@@ -46,7 +47,7 @@ def run_control_plane(
         raise typer.BadParameter(
             f"{', '.join(unknown)}: not one of {', '.join(control_plane.PARTS)}", param_hint="--only"
         )
-    options = control_plane.Options(
+    options = Options(
         warden=warden, qpu_port=qpu_port, rounds=rounds, quick=quick, directory=directory, only=tuple(only or ())
     )
     progress = Console(stderr=True)

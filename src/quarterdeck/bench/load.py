@@ -74,7 +74,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
         ok, failed: Answers with a status of 2xx, and others.
         elapsed_s: From the first request to the last answer.
         latency: Of the good answers; None without any.
-        cpu_s: CPU time of this process while the clock ran.
+        cpu_s, built_s: CPU time of this process while the clock ran, and before, for building requests.
         failure: The first bad answer.
     """
 
@@ -83,6 +83,7 @@ class Sample(msgspec.Struct, frozen=True, kw_only=True):
     elapsed_s: float
     latency: Latency | None
     cpu_s: float
+    built_s: float
     failure: str = ""
     sent: list[Sent] = []
 
@@ -180,6 +181,7 @@ class _Run:
 
 async def generate(load: Load) -> Sample:
     """Carry out a load. Raises `OSError` or `BadAnswer` when a connection cannot be made or breaks."""
+    born_s = _cpu_s()
     run = _Run(load)
     connections = [await connect(load.address) for _ in range(load.clients)]
     try:
@@ -204,6 +206,7 @@ async def generate(load: Load) -> Sample:
     return Sample(
         ok=len(run.latencies_s), failed=run.failed, elapsed_s=run.last_s - begin_s,
         latency=Latency.of(run.latencies_s) if run.latencies_s else None, cpu_s=_cpu_s() - cpu_s,
+        built_s=cpu_s - born_s,
         failure=run.failure, sent=run.sent,
     )  # fmt: skip
 
