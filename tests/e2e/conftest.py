@@ -45,6 +45,7 @@ class Daemon:
         self.environ = {**clean, "PATH": path, "QDECK_STATE": str(self.state), "OPENBLAS_NUM_THREADS": "1"}
 
     def start(self) -> None:
+        (self.state / "url").unlink(missing_ok=True)
         with (self.directory / "log").open("wb") as log:
             self.process = subprocess.Popen(
                 ["qdeck", "serve", "--config", self.config, "--log-level", "warning"],

@@ -24,6 +24,8 @@ SILENCE_S = 60.0
 """The event stream says something every 15 s; after this long without a word it is taken up anew."""
 TTL_S = 300.0
 """Lease of a session that renews itself: short, so that a job that dies does not hold a device for long."""
+PAGE = 1000
+"""Tasks in one answer: the most that the daemon gives."""
 _ID = re.compile(r"[0-9a-f]{64}\Z")
 
 
@@ -157,7 +159,7 @@ class Client:
         cursor: str | None = None
         left = limit
         while left is None or left > 0:
-            query = {**filters, "limit": 100 if left is None else min(left, 100), "cursor": cursor}
+            query = {**filters, "limit": PAGE if left is None else min(left, PAGE), "cursor": cursor}
             page = self.link.ask("GET", "/v1/tasks", wire.TaskPage, query=query)
             yield from (TaskHandle(self.link, task) for task in page.items)
             left = None if left is None else left - len(page.items)
@@ -249,7 +251,12 @@ class Client:
     def pulser(self, device: str | None = None) -> Any:
         """A connection for Pulser's `QPUBackend`, to all devices or to one. Needs `quarterdeck[pulser]`."""
         # Found by name: front-ends stand on the client, not the other way round.
-        return import_module("quarterdeck.frontends.pulser").QuarterdeckConnection(self, device)
+        try:
+            frontend = import_module("quarterdeck.frontends.pulser")
+        except ModuleNotFoundError as error:
+            told = f"{error.name} is not installed: pip install 'quarterdeck[pulser]'"
+            raise ModuleNotFoundError(told, name=error.name) from None
+        return frontend.QuarterdeckConnection(self, device)
 
     def _device(self, name: str | None) -> str:
         if not (name := name or self.default_device):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
@@ -106,7 +107,7 @@ class Link:
         given = {**(headers or {}), **({"Content-Type": "application/json"} if content is not None else {})}
         params = {key: value for key, value in (query or {}).items() if value is not None}
         timeout = httpx.Timeout(ANSWER_S, read=ANSWER_S + hold_s)
-        give_up, pause = time.monotonic() + self.patience_s, FIRST_PAUSE_S
+        give_up, pause = math.inf, FIRST_PAUSE_S
         while True:
             failure: QuarterdeckError
             hint = 0.0
@@ -128,8 +129,9 @@ class Link:
                 if response.status_code not in (429, 503) or not wait.isdigit():
                     raise failure
                 hint = float(wait)
-            delay = max(hint, pause)
-            if time.monotonic() + delay > give_up:
+            now, delay = time.monotonic(), max(hint, pause)
+            give_up = min(give_up, now + self.patience_s)  # from the first failure on: a held call takes its time
+            if now + delay > give_up:
                 raise failure
             self.pause(delay)
             pause = min(2 * pause, LONGEST_PAUSE_S)

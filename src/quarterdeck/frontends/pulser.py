@@ -177,7 +177,7 @@ class QuarterdeckConnection(RemoteConnection):
         Reads every task submitted since: quick for a batch of today. Keep the task ids for one of last year.
         """
         found: dict[int, str] = {}
-        for task in self._client.tasks(device=self._device or None):
+        for task in self._client.tasks():
             label = task.info.name.split(" ")
             if len(label) == 3 and label[:2] == ["pulser", batch_id] and label[2].isdigit():
                 found[int(label[2])] = task.id
