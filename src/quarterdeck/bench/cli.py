@@ -53,7 +53,7 @@ def run_control_plane(
     progress = Console(stderr=True)
     try:
         report = control_plane.run(
-            options, lambda line: progress.print(line, style="dim", markup=False, highlight=False)
+            options, lambda line: progress.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
         )
     except QuarterdeckError as error:
         progress.print(f"qdeck: {error}", markup=False)
@@ -61,4 +61,6 @@ def run_control_plane(
     if as_json:
         print(report.to_json())
     else:
-        show(report, Console())
+        console = Console()
+        # In a file the tables may be as wide as they are.
+        show(report, console if console.is_terminal else Console(width=200))

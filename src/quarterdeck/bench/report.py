@@ -182,9 +182,14 @@ def show(report: Report, console: Console) -> None:
     console.print(Group(*parts))
     for row in report.rows:
         if row.note:
-            console.print(f"{row.what}, {row.clients} clients, {row.system}: {row.note}", markup=False)
+            console.print(f"{_name(row)}: {row.note}", markup=False)
     worst = max((busy.busy_share for busy in report.idle), default=0.0)
     console.print(f"cores in use by others just before a round: {worst:.0%} at most")
+
+
+def _name(row: Row) -> str:
+    clients = f", {row.clients} clients" if row.clients else ""
+    return f"{row.what}{clients}, {row.system} {row.transport}".strip()
 
 
 def _spread(spread: Spread) -> str:
