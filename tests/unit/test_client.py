@@ -269,3 +269,11 @@ def test_the_package_is_cheap_until_it_is_used() -> None:
     code = "import quarterdeck, sys; assert not {'httpx', 'msgspec'} & set(sys.modules); quarterdeck.connect"
     subprocess.run([sys.executable, "-c", code], check=True)
     assert quarterdeck.connect("unix:///nowhere").link.address.socket == "/nowhere"
+
+
+def test_parameters_may_come_from_numpy(stub: Stub) -> None:
+    np = pytest.importorskip("numpy")
+    client = stub.client()
+    stub.say(TASK)
+    client.submit("0" * 64, device="qpu", shots=10, parameters={"a": np.float64(0.5), "b": np.array([1.0, 2.0])})
+    assert json.loads(stub.requests[-1].content)["parameters"] == {"a": 0.5, "b": [1.0, 2.0]}

@@ -141,7 +141,7 @@ class Client:
             device=device,
             program=program.id if isinstance(program, wire.ProgramInfo) else
             program if _ID.match(program) else wire.ProgramUpload(format=format, payload=program),
-            shots=shots, parameters=dict(parameters or {}),
+            shots=shots, parameters={name: _plain(value) for name, value in (parameters or {}).items()},
             session=session.id if isinstance(session, SessionHandle) else session, name=name, class_=class_,
         )  # fmt: skip
         headers = {"Idempotency-Key": key or token_hex(16)}
@@ -262,3 +262,8 @@ class Client:
         if not (name := name or self.default_device):
             raise Invalid("device", "name one; `qdeck devices` lists them (QDECK_DEVICE sets a default)")
         return name
+
+
+def _plain(value: Any) -> Any:
+    """Numbers and arrays of NumPy as numbers and lists; anything else as it is."""
+    return value.tolist() if hasattr(value, "tolist") else value

@@ -23,6 +23,7 @@ class Line:
         self._there = bytearray()
         self._counts: list[int] = []
         self._sums: list[float] = []
+        self._empty = 0  # blocks at the front that are known to be empty
         self.total = 0
 
     def add(self, seq: int, weight: float) -> None:
@@ -31,6 +32,7 @@ class Line:
             self._base = seq // BLOCK * BLOCK
         while seq < self._base:
             self._base -= BLOCK
+            self._empty = 0
             self._weight[0:0] = array("d", bytes(8 * BLOCK))
             self._there[0:0] = bytes(BLOCK)
             self._counts.insert(0, 0)
@@ -42,6 +44,7 @@ class Line:
             self._counts.append(0)
             self._sums.append(0.0)
         block = at // BLOCK
+        self._empty = min(self._empty, block)
         self._there[at] = 1
         self._weight[at] = weight
         self._counts[block] += 1
@@ -61,16 +64,19 @@ class Line:
         self.total -= 1
         if not self.total:
             self._clear()  # memory follows the queue
-        elif block == 0 and not self._counts[0] and len(self._counts) > 64:
+        elif not self._counts[block]:
             self._trim()
 
     def _trim(self) -> None:
-        empty = next(i for i, count in enumerate(self._counts) if count)
-        if empty < len(self._counts) // 2:  # amortised: half of it must be dead before the rest is moved
+        """Drop the empty blocks at the front, once they are more than the rest: each block is then moved once."""
+        while not self._counts[self._empty]:
+            self._empty += 1
+        if self._empty < 64 or self._empty < len(self._counts) // 2:
             return
-        del self._counts[:empty], self._sums[:empty]
-        del self._there[: empty * BLOCK], self._weight[: empty * BLOCK]
-        self._base += empty * BLOCK
+        del self._counts[: self._empty], self._sums[: self._empty]
+        del self._there[: self._empty * BLOCK], self._weight[: self._empty * BLOCK]
+        self._base += self._empty * BLOCK
+        self._empty = 0
 
     def ahead(self, seq: int) -> tuple[int, float]:
         """How many stand before `seq`, and the sum of their weights."""

@@ -1,0 +1,5 @@
+"""`python -m quarterdeck` is `qdeck`."""
+
+from quarterdeck.cli import main
+
+main()
