@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -51,6 +53,7 @@ def run_control_plane(
         warden=warden, qpu_port=qpu_port, rounds=rounds, quick=quick, directory=directory, only=tuple(only or ())
     )
     progress = Console(stderr=True)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # take the private daemon along
     try:
         report = control_plane.run(
             options, lambda line: progress.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
