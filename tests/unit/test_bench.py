@@ -20,7 +20,7 @@ from quarterdeck.bench.goals import DRAIN, LATENCY, SUBMIT, goals
 from quarterdeck.bench.load import TOKEN, Load, builder, generate
 from quarterdeck.bench.mock_qpu import MockQpu, Shared
 from quarterdeck.bench.peer import PROGRAM_BYTES, Trace, program
-from quarterdeck.bench.report import Busy, Machine, Report, Row, compare, show
+from quarterdeck.bench.report import Busy, Machine, Report, Row, compare, markdown, show
 from quarterdeck.bench.stats import Latency, Spread, percentile
 from quarterdeck.bench.warden import Warden
 from quarterdeck.bench.wire_client import BadAnswer, read_head, request
@@ -125,6 +125,15 @@ def test_a_report_prints_figures_ratios_and_goals() -> None:
     text = console.export_text()
     assert "3000" in text and "quarterdeck unix" in text and "times as good" in text
     assert "cores in use by others just before a round: 4% at most" in text
+
+
+def test_a_report_in_markdown_has_whole_tables() -> None:
+    lines = markdown(report()).splitlines()
+    widths = [line.count("|") for line in lines if line.startswith("|")]
+    header = next(line for line in lines if line.startswith("| what | clients | system |"))
+    assert header == "| what | clients | system | per s | p50 ms | p99 ms | server CPU-ms | failed |"
+    assert sorted(set(widths)) == [5, 8, 9] and widths.count(9) == len(ROWS) + 2
+    assert f"| {DRAIN}, times Warden's | at least 10.00 | 9.00 | no |" in lines
 
 
 # -- load ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 
 from quarterdeck.bench import control_plane
-from quarterdeck.bench.report import show
+from quarterdeck.bench.report import markdown, show
 from quarterdeck.bench.trial import Options
 from quarterdeck.errors import QuarterdeckError
 
@@ -38,6 +38,7 @@ def run_control_plane(
         list[str] | None,
         typer.Option(help=f"Measure only this part ({', '.join(control_plane.PARTS)}); repeat for more."),
     ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
     """Submissions, status calls, latency to the device, draining, memory, and the cost of a long queue.
@@ -63,6 +64,8 @@ def run_control_plane(
         raise typer.Exit(1) from None
     if as_json:
         print(report.to_json())
+    elif as_markdown:
+        print(markdown(report))
     else:
         console = Console()
         # In a file the tables may be as wide as they are.

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from rich.console import Console, Group
+from rich.console import Console
 from rich.table import Table
 
 from quarterdeck.bench.stats import Spread
@@ -143,48 +143,60 @@ def compare(rows: Iterable[Row], ours: str, theirs: str, against: dict[str, str]
     return found
 
 
-def show(report: Report, console: Console) -> None:
-    """Print the report as tables."""
-    machine = report.machine
-    console.print(
-        f"[bold]{report.title}[/bold]  {report.started}, {report.took_s:.0f} s, {report.rounds} rounds; "
-        f"quarterdeck {report.version}, Python {machine.python}, {machine.cores} cores, {machine.memory_mib} MiB, "
-        f"Linux {machine.kernel} {machine.cpu}"
-    )
+def tables(report: Report) -> dict[str, list[list[str]]]:
+    """The report's tables: title to rows of cells, the first row being the header."""
     names = [name for name in UNITS if any(name in row.figures for row in report.rows)]
-    table = Table(
-        "what",
-        "clients",
-        "system",
-        *[UNITS[name] for name in names],
-        "failed",
-        title="median (lowest to highest round)",
-    )
+    figures = [["what", "clients", "system", *(UNITS[name] for name in names), "failed"]]
     for row in report.rows:
         cells = [_spread(row.figures[name]) if name in row.figures else "" for name in names]
         system = f"{row.system} {row.transport}".strip()
-        table.add_row(row.what, str(row.clients or ""), system, *cells, str(row.failed or ""))
-    parts = [table]
-    if report.ratios:
-        ratios = Table("what", "clients", "transport", "figure", "ours", "theirs", "times as good", title="ratios")
-        for ratio in report.ratios:
-            ratios.add_row(
-                ratio.what, str(ratio.clients or ""), ratio.transport, UNITS[ratio.figure],
-                _number(ratio.ours), _number(ratio.theirs), _number(ratio.factor),
-            )  # fmt: skip
-        parts.append(ratios)
-    if report.goals:
-        goals = Table("goal", "wanted", "got", "met", title="goals")
-        for goal in report.goals:
-            wanted = f"{goal.sense} {_number(goal.wanted)}"
-            goals.add_row(goal.name, wanted, _number(goal.got), "yes" if goal.met else "[red]no[/red]")
-        parts.append(goals)
-    console.print(Group(*parts))
-    for row in report.rows:
-        if row.note:
-            console.print(f"{_name(row)}: {row.note}", markup=False)
+        figures.append([row.what, str(row.clients or ""), system, *cells, str(row.failed or "")])
+    ratios = [["what", "clients", "transport", "figure", "ours", "theirs", "times as good"]]
+    for ratio in report.ratios:
+        numbers = [_number(number) for number in (ratio.ours, ratio.theirs, ratio.factor)]
+        ratios.append([ratio.what, str(ratio.clients or ""), ratio.transport, UNITS[ratio.figure], *numbers])
+    goals = [["goal", "wanted", "got", "met"]]
+    for goal in report.goals:
+        wanted = f"{goal.sense} {_number(goal.wanted)}"
+        goals.append([goal.name, wanted, _number(goal.got), "yes" if goal.met else "no"])
+    named = {"median (lowest to highest round)": figures, "ratios": ratios, "goals": goals}
+    return {title: rows for title, rows in named.items() if len(rows) > 1}
+
+
+def remarks(report: Report) -> tuple[str, list[str]]:
+    """A line on where and when, and what else there is to say."""
+    machine = report.machine
+    where = (
+        f"{report.started}, {report.took_s:.0f} s, rounds: {report.rounds}; quarterdeck {report.version}, "
+        f"Python {machine.python}; {machine.cores} cores, {machine.memory_mib} MiB, "
+        f"Linux {machine.kernel} {machine.cpu}"
+    )
     worst = max((busy.busy_share for busy in report.idle), default=0.0)
-    console.print(f"cores in use by others just before a round: {worst:.0%} at most")
+    told = [f"{_name(row)}: {row.note}" for row in report.rows if row.note]
+    return where, [*told, f"cores in use by others just before a round: {worst:.0%} at most"]
+
+
+def show(report: Report, console: Console) -> None:
+    """Print the report as tables."""
+    where, told = remarks(report)
+    console.print(f"[bold]{report.title}[/bold]  {where}")
+    for title, (header, *rows) in tables(report).items():
+        table = Table(*header, title=title)
+        for row in rows:
+            table.add_row(*row)
+        console.print(table)
+    for line in told:
+        console.print(line, markup=False, soft_wrap=True)
+
+
+def markdown(report: Report) -> str:
+    """The report in Markdown, for a page."""
+    where, told = remarks(report)
+    lines = [f"{report.title}, {where}"]
+    for title, (header, *rows) in tables(report).items():
+        lines += ["", f"**{title}**", "", "| " + " | ".join(header) + " |", "|--" * len(header) + "|"]
+        lines += ["| " + " | ".join(row) + " |" for row in rows]
+    return "\n".join([*lines, "", *(f"- {line}" for line in told), ""])
 
 
 def _name(row: Row) -> str:
