@@ -43,7 +43,6 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_wait_s: Annotated[
         float, Meta(ge=0, le=600, description="Longest time that a status call may be held open.")
     ] = 60.0
-    workers: Annotated[int, Meta(ge=1, le=256, description="Processes for emulation, shared by emulated devices.")] = 2
     slice_s: Annotated[Positive, Meta(description="Aimed length of a slice, in seconds of device time.")] = 10.0
     probe_s: Annotated[Positive, Meta(description="Seconds between two looks at a device's status.")] = 5.0
     answer_s: Annotated[Positive, Meta(description="Longest that a driver may take to accept or cancel a slice.")] = (

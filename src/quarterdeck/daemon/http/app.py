@@ -8,11 +8,10 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import msgspec
-from starlette.applications import Starlette
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.routing import Route
+from starlette.routing import Route, Router
+from starlette.types import Receive, Scope, Send
 
 from quarterdeck import __version__, wire
 from quarterdeck.daemon.desk import Desk
@@ -21,7 +20,6 @@ from quarterdeck.daemon.http.openapi import document
 from quarterdeck.daemon.http.operation import Asked, Operation, decode
 from quarterdeck.daemon.http.v1 import OPERATIONS
 from quarterdeck.errors import (
-    BadRequest,
     MethodNotAllowed,
     NotFound,
     QuarterdeckError,
@@ -103,7 +101,7 @@ def _endpoint(operation: Operation, house: House) -> Callable[[Request], Awaitab
             for name, value in request.path_params.items():
                 if not _LEGAL.match(value):
                     raise NotFound(name, value[:128].encode(errors="replace").decode())
-            query = operation.read_query(request) if operation.query or request.url.query else {}
+            query = operation.read_query(request) if operation.query or request.scope["query_string"] else {}
             body: Any = decode(decoder, raw) if decoder is not None else None
             answer = await operation.serve(Asked(desk, actor, request.path_params, query, body, raw, request))
             if isinstance(answer, Response):
@@ -133,49 +131,53 @@ def _health(house: House, need_ready: bool) -> Callable[[Request], Awaitable[Res
     return serve
 
 
-def application(house: House) -> Starlette:
+def application(house: House) -> App:
     """The application in front of a house."""
 
     async def openapi(request: Request) -> Response:
         return Response(_encode(document()), media_type="application/json")
 
-    by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {}
+    by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]] = {
+        "/v1/health/live": {"GET": _health(house, False)},
+        "/v1/health/ready": {"GET": _health(house, True)},
+        "/v1/openapi.json": {"GET": openapi},
+    }
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, {})[operation.method] = _endpoint(operation, house)
-    routes = [
-        *(Route(path, _by_method(methods), methods=None) for path, methods in by_path.items()),
-        Route("/v1/health/live", _by_method({"GET": _health(house, False)}), methods=None),
-        Route("/v1/health/ready", _by_method({"GET": _health(house, True)}), methods=None),
-        Route("/v1/openapi.json", _by_method({"GET": openapi}), methods=None),
-    ]
-    handlers: dict[Any, Any] = {HTTPException: _no_route, Exception: _defect}
-    app = Starlette(routes=routes, exception_handlers=handlers)
-    app.router.redirect_slashes = False
-    return app
+    return App(by_path)
 
 
-def _by_method(methods: dict[str, Callable[[Request], Awaitable[Response]]]) -> Any:
-    class Endpoint:
-        """One path; picks the operation by its method."""
+class App:
+    """The ASGI application: exact paths by a dictionary, the others by Starlette's router.
 
-        async def __call__(self, scope: Any, receive: Any, send: Any) -> None:
-            request = Request(scope, receive, send)
-            serve = methods.get(request.method)
-            if serve is None:
-                answer = failure(MethodNotAllowed(request.method, ", ".join(sorted(methods))))
-            else:
-                answer = await serve(request)
-            await answer(scope, receive, send)
+    Without Starlette's middleware, which costs as much as the rest: every operation answers its own errors.
+    """
 
-    return Endpoint()
+    def __init__(self, by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]]) -> None:
+        ends = {path: _End(methods) for path, methods in by_path.items()}
+        self._exact = {path: end for path, end in ends.items() if "{" not in path}
+        routes = [Route(path, end, methods=None) for path, end in ends.items() if "{" in path]
+        self._router = Router(routes, redirect_slashes=False, default=_no_route)
 
-
-async def _no_route(request: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == 404:
-        return failure(NotFound("route", request.url.path))
-    return failure(BadRequest(str(error)))
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        await self._exact.get(scope["path"], self._router)(scope, receive, send)
 
 
-async def _defect(request: Request, error: Exception) -> Response:
-    log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-    return failure(QuarterdeckError())
+class _End:
+    """One path; picks the operation by its method."""
+
+    def __init__(self, methods: dict[str, Callable[[Request], Awaitable[Response]]]) -> None:
+        self._methods = methods
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive, send)
+        serve = self._methods.get(request.method)
+        if serve is None:
+            answer = failure(MethodNotAllowed(request.method, ", ".join(sorted(self._methods))))
+        else:
+            answer = await serve(request)
+        await answer(scope, receive, send)
+
+
+async def _no_route(scope: Scope, receive: Receive, send: Send) -> None:
+    await failure(NotFound("route", scope["path"]))(scope, receive, send)

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import uvicorn
-from starlette.applications import Starlette
+from starlette.types import ASGIApp
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from quarterdeck.daemon.http.identity import peer_uid
@@ -22,9 +22,39 @@ class PeerProtocol(HttpToolsProtocol):
     """Puts the peer's uid into each request's state, where no header reaches."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
-        super().connection_made(transport)
+        super().connection_made(Joined(transport))  # type: ignore[arg-type]
         connection = transport.get_extra_info("socket")
         self.app_state = {**self.app_state, "peer_uid": peer_uid(connection) if connection is not None else None}
+
+
+class Joined:
+    """A transport that writes what comes within one turn of the loop at once.
+
+    uvicorn writes an answer's head and body apart, and uvloop makes a system call of each: this halves them, and the
+    reader wakes up once.
+    """
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held: list[bytes] = []
+        self._call_soon = asyncio.get_running_loop().call_soon
+
+    def write(self, data: bytes) -> None:
+        if not self._held:
+            self._call_soon(self._flush)
+        self._held.append(data)
+
+    def close(self) -> None:
+        self._flush()
+        self._transport.close()
+
+    def _flush(self) -> None:
+        if self._held:
+            held, self._held = self._held, []
+            self._transport.write(b"".join(held))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
 
 
 def unix_socket(path: Path) -> socket.socket:
@@ -70,7 +100,7 @@ def tcp_socket(host: str, port: int) -> socket.socket:
 class Server(uvicorn.Server):
     """uvicorn without signal handlers of its own: whoever runs it decides when it ends."""
 
-    def __init__(self, app: Starlette) -> None:
+    def __init__(self, app: ASGIApp) -> None:
         config = uvicorn.Config(
             app, http=PeerProtocol, ws="none", loop="none", lifespan="off", access_log=False, log_config=None,
             proxy_headers=False, server_header=False, backlog=2048, timeout_graceful_shutdown=3,
