@@ -66,15 +66,24 @@ def test_the_contract(kind: str, settings: dict[str, Any], program: Program) -> 
 
 @pytest.mark.parametrize(
     ("kind", "settings", "program"),
-    [("fake", {"slow_s": 60.0}, Program.of("opaque", "x")), ("neutral-atom-emulator", {}, AFM)],
+    [
+        ("fake", {"slow_s": 2.0}, Program.of("opaque", "x")),
+        ("neutral-atom-emulator", {"shot_rate_hz": 10.0, "setup_s": 0.0}, AFM),
+    ],
 )
 def test_cancel_stops_a_slice(kind: str, settings: dict[str, Any], program: Program) -> None:
+    """At once it gives no shots or few; after a while those measured by then."""
+
     async def use(driver: Driver, target: Target) -> None:
-        handle = await driver.start(Slice(key="c", program=program, shots=10_000))
-        await driver.cancel(handle)
-        async with asyncio.timeout(20):
-            outcome = await driver.wait(handle)
-        assert sum(outcome.counts.values()) < 10_000
+        await driver.wait(await driver.start(Slice(key="warm", program=program, shots=1)))
+        for key, after_s, least in (("c", 0.0, 0), ("d", 0.5, 1)):
+            handle = await driver.start(Slice(key=key, program=program, shots=600))
+            await asyncio.sleep(after_s)
+            await driver.cancel(handle)
+            async with asyncio.timeout(20):
+                outcome = await driver.wait(handle)
+            assert least <= sum(outcome.counts.values()) < 300
+            assert await driver.wait(handle) == outcome
 
     with_driver(kind, settings, use)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import random
 from collections import OrderedDict
 from time import monotonic
@@ -21,7 +22,8 @@ class FakeDriver:
     Args:
         faults: How often each fault of `FAULTS` happens before the device behaves.
         away_s: Seconds after its making during which the device is away.
-        slow_s: Seconds that each slice takes.
+        slow_s: Seconds that each slice takes. One that is cancelled before gives the share of its shots that the time
+            since it was begun allows, as if each took equally long.
     """
 
     def __init__(
@@ -37,7 +39,7 @@ class FakeDriver:
             name=name, qubits=2, formats=("opaque", "pulser"), max_shots=max_shots, lanes=lanes,
             setup_s=slow_s, can_cancel=True, can_lookup=True,
         )  # fmt: skip
-        self._slices: OrderedDict[str, tuple[Slice, asyncio.Event]] = OrderedDict()
+        self._slices: OrderedDict[str, _Run] = OrderedDict()
 
     def _fault(self, name: str) -> bool:
         left = self._faults.get(name, 0)
@@ -62,7 +64,7 @@ class FakeDriver:
             raise DeviceUnavailable(self._target.name, "away on purpose", 1.0)
         if self._fault("die_on_start"):
             raise ConnectionResetError("died on purpose")
-        self._slices.setdefault(slice.key, (slice, asyncio.Event()))
+        self._slices.setdefault(slice.key, _Run(slice))
         if len(self._slices) > KEPT:
             self._slices.popitem(last=False)
         if self._fault("accept_then_timeout"):
@@ -72,33 +74,42 @@ class FakeDriver:
     async def wait(self, handle: str) -> Outcome:
         if handle not in self._slices:
             raise NotFound("slice", handle)
-        slice, stop = self._slices[handle]
+        run = self._slices[handle]
         if self._fault("hang"):
             await asyncio.Event().wait()
         if self._fault("garbage"):
-            return Outcome({"01": -1, "2": slice.shots + 1})
-        if self._slow_s and not stop.is_set():
+            return Outcome({"01": -1, "2": run.slice.shots + 1})
+        rest, ran_s = run.slice.shots, self._slow_s
+        if self._slow_s:
             try:
-                await asyncio.wait_for(stop.wait(), self._slow_s)
+                await asyncio.wait_for(run.stop.wait(), max(0.0, run.began_s + self._slow_s - monotonic()))
             except TimeoutError:
                 pass
-            else:
-                return Outcome({})
-        elif stop.is_set() and self._slow_s:
-            return Outcome({})
-        rest, counts, chance = slice.shots, {}, random.Random(slice.key)
+            ran_s = min(self._slow_s, run.ended_s - run.began_s)
+            rest = int(rest * ran_s / self._slow_s)
+        counts, chance = {}, random.Random(handle)
         for bits in ("00", "01", "10"):
             counts[bits] = chance.randint(0, rest)
             rest -= counts[bits]
-        return Outcome({bits: n for bits, n in {**counts, "11": rest}.items() if n}, self._slow_s)
+        return Outcome({bits: n for bits, n in {**counts, "11": rest}.items() if n}, ran_s)
 
     async def cancel(self, handle: str) -> None:
         if handle not in self._slices:
             raise NotFound("slice", handle)
-        self._slices[handle][1].set()
+        run = self._slices[handle]
+        run.ended_s = min(run.ended_s, monotonic())
+        run.stop.set()
 
     async def lookup(self, key: str) -> str | None:
         return key if key in self._slices else None
 
     async def close(self) -> None:
         return
+
+
+class _Run:
+    def __init__(self, slice: Slice) -> None:
+        self.slice = slice
+        self.stop = asyncio.Event()
+        self.began_s = monotonic()
+        self.ended_s = math.inf

@@ -10,25 +10,24 @@ import asyncio
 import json
 import math
 from collections import OrderedDict
-from collections.abc import Awaitable
-from hashlib import sha256
+from random import Random
 from time import monotonic
-from typing import Any, Literal
+from typing import Any, NoReturn
 
 from quarterdeck.devices import emulation
-from quarterdeck.devices.driver import Counts, Outcome, Slice, Status, Target
+from quarterdeck.devices.driver import Outcome, Slice, Status, Target
 from quarterdeck.devices.machine import Machine
+from quarterdeck.devices.sampling import chance, sample
 from quarterdeck.devices.workers import Workers
 from quarterdeck.errors import BadProgram, DeviceUnavailable, Invalid, NotFound
 from quarterdeck.programs.program import Parameters, Program
 
 WARM = ("pulser", "pulser_simulation", "quarterdeck.devices.emulation")
 ADMISSIONS, DISTRIBUTIONS, RUNS = 4096, 32, 4096
-Fault = Literal["fail", "unavailable"]
 
 
 class NeutralAtomEmulator:
-    """An emulated analog neutral-atom QPU.
+    """An emulated analog neutral-atom QPU. One process checks programs, another emulates them.
 
     Args:
         shot_rate_hz, setup_s, time_scale: The timing model, see `Machine`.
@@ -37,32 +36,46 @@ class NeutralAtomEmulator:
         modulated: Emulate the finite bandwidth of the modulators, too.
         noise: Arguments of Pulser's NoiseModel, plus `trajectories`; none by default.
         faults: How often `start` fails (`fail`) or finds the device away (`unavailable`) before it behaves.
+        fault_rate: Probability that a slice is lost halfway; whether it is, follows from `seed` and its key.
         offline: Windows (from, to), in seconds after its making, in which it takes no work.
-        seed: Of the samples.
-        processes: Emulations at once; another process checks programs.
+        seed: Of the samples and of `fault_rate`.
     """
 
     def __init__(
         self, name: str, shot_rate_hz: float = 100.0, setup_s: float = 2.0, time_scale: float = 1.0,
         max_atoms: int | None = None, max_emulation_s: float = 120.0, max_emulation_mib: float = 4096.0,
         modulated: bool = False, noise: dict[str, Any] | None = None, faults: dict[str, int] | None = None,
-        offline: list[list[float]] | None = None, seed: int = 0, processes: int = 1,
+        fault_rate: float = 0.0, offline: list[list[float]] | None = None, seed: int = 0,
     ) -> None:  # fmt: skip
-        for key, value in (("shot_rate_hz", shot_rate_hz), ("time_scale", time_scale), ("processes", processes)):
+        def refuse(key: str, why: str) -> NoReturn:
+            raise Invalid(f"devices.{name}.{key}", why)
+
+        for key, value in (
+            ("shot_rate_hz", shot_rate_hz), ("time_scale", time_scale), ("max_emulation_s", max_emulation_s),
+            ("max_emulation_mib", max_emulation_mib), ("max_atoms", 1 if max_atoms is None else max_atoms),
+        ):  # fmt: skip
             if not 0 < value < math.inf:
-                raise Invalid(f"devices.{name}.{key}", "must be a positive number")
+                refuse(key, "must be a positive number")
         if not 0 <= setup_s < math.inf:
-            raise Invalid(f"devices.{name}.setup_s", "must not be negative")
+            refuse("setup_s", "must not be negative")
         if unknown := set(faults or {}) - {"fail", "unavailable"}:
-            raise Invalid(f"devices.{name}.faults", f"unknown {', '.join(sorted(unknown))}")
-        self._name, self._max_atoms, self._seed, self._modulated = name, max_atoms, seed, modulated
+            refuse("faults", f"unknown {', '.join(sorted(unknown))}; known are fail, unavailable")
+        told = dict(noise or {})
+        chances = {"fault_rate": fault_rate, **{f"noise.{key}": told.get(key, 0.0) for key in emulation.DETECTION}}
+        for key, value in chances.items():
+            if not 0 <= value <= 1:
+                refuse(key, "must be a probability, 0 to 1")
+        if told.get("trajectories", 1) < 1:
+            refuse("noise.trajectories", "must be at least 1")
+        self._name, self._seed, self._modulated, self._noise = name, seed, modulated, told
         self._machine = Machine(shot_rate_hz=shot_rate_hz, setup_s=setup_s, time_scale=time_scale)
-        self._noise, self._faults, self._offline = dict(noise or {}), dict(faults or {}), offline or []
-        self._limits = (max_emulation_s, max_emulation_mib, int(self._noise.get("trajectories", 1)))
+        self._faults, self._fault_rate = dict(faults or {}), fault_rate
+        self._offline = [(float(begin), float(end)) for begin, end in offline or []]
+        self._limits = (max_emulation_s, max_emulation_mib, emulation.trajectories(told))
         self._born = monotonic()
-        self._checkers, self._emulators = Workers(1, WARM), Workers(processes, WARM)
+        self._checkers, self._emulators = Workers(1, WARM), Workers(1, WARM, kill_cancelled=True)
         self._lane = asyncio.Lock()
-        self._spec = ""
+        self._spec = emulation.spec(name, max_atoms)
         self._admitted: OrderedDict[str, str] = OrderedDict()
         self._known: OrderedDict[str, asyncio.Task[dict[str, float]]] = OrderedDict()
         self._runs: OrderedDict[str, _Run] = OrderedDict()
@@ -70,8 +83,8 @@ class NeutralAtomEmulator:
     async def target(self) -> Target:
         self._checkers.warm_up()
         self._emulators.warm_up()
-        if not self._spec:
-            self._spec = await self._checkers.run(emulation.make_spec, self._name, self._max_atoms, timeout_s=120.0)
+        if self._limits[2]:
+            await self._checkers.run(emulation.check_noise, self._noise, timeout_s=120.0)
         machine = self._machine
         return Target(
             name=self._name, modality="neutral-atom", qubits=json.loads(self._spec)["max_atom_num"],
@@ -136,9 +149,8 @@ class NeutralAtomEmulator:
         return left > 0
 
     async def _register(self, program: Program, parameters: Parameters) -> str:
-        key = program.id + json.dumps(parameters, sort_keys=True)
+        key = _key(program, parameters)
         if key not in self._admitted:
-            self._spec or await self.target()
             self._admitted[key] = await self._checkers.run(
                 emulation.admit, program.payload, parameters, 1, self._spec, self._limits, timeout_s=60.0
             )
@@ -148,69 +160,82 @@ class NeutralAtomEmulator:
 
     async def _run(self, run: _Run) -> Outcome:
         async with self._lane:
-            if run.stop.is_set():
+            checked = asyncio.create_task(self._register(run.slice.program, run.slice.parameters))
+            checked.add_done_callback(_retrieve)
+            if await _stopped(run.stop, None, checked):
                 return Outcome({})
-            slice, began = run.slice, monotonic()
-            register = await self._register(slice.program, slice.parameters)
-            found = self._distribution(slice.program, slice.parameters)
-            setup_s = self._machine.load(register)
-            planned_s = setup_s + self._machine.shots_s(slice.shots)
-            shots, busy_s = slice.shots, planned_s
-            if await _within(run.stop.wait(), planned_s - (monotonic() - began)):
-                busy_s = monotonic() - began
-                shots = min(shots, self._machine.shots_in(busy_s - setup_s))
-            elif not found.done():
-                stop = asyncio.create_task(run.stop.wait())
-                await asyncio.wait({stop, found}, return_when=asyncio.FIRST_COMPLETED)
-                stop.cancel()
-            if not found.done() or not shots:
-                return Outcome({}, busy_s)
-            return Outcome(self._sample(await asyncio.shield(found), slice.key, shots), busy_s)
+            register = checked.result()
+            found = self._distribution(run)
+            try:
+                return await self._shoot(run, register, found)
+            finally:
+                self._leave(run, found)
 
-    def _distribution(self, program: Program, parameters: Parameters) -> asyncio.Task[dict[str, float]]:
-        key = program.id + json.dumps(parameters, sort_keys=True)
-        task = self._known.get(key)
+    async def _shoot(self, run: _Run, register: str, found: asyncio.Task[dict[str, float]]) -> Outcome:
+        slice, began = run.slice, monotonic()
+        setup_s = self._machine.load(register)
+        shots, busy_s = slice.shots, setup_s + self._machine.shots_s(slice.shots)
+        if self._fault_rate and Random(chance(self._seed, "fault", slice.key)).random() < self._fault_rate:
+            await _stopped(run.stop, busy_s / 2)
+            raise ConnectionResetError("lost halfway on purpose (setting `fault_rate`)")
+        if await _stopped(run.stop, busy_s):
+            busy_s = monotonic() - began
+            shots = min(shots, self._machine.shots_in(busy_s - setup_s))
+            if busy_s < setup_s:
+                self._machine.register = ""
+        else:
+            await _stopped(run.stop, None, found)
+        if not found.done() or not shots:
+            return Outcome({}, busy_s)
+        wrong = {key: self._noise.get(key, 0.0) for key in emulation.DETECTION}
+        return Outcome(sample(found.result(), shots, chance(self._seed, slice.key), **wrong), busy_s)
+
+    def _distribution(self, run: _Run) -> asyncio.Task[dict[str, float]]:
+        program, parameters = run.slice.program, run.slice.parameters
+        task = self._known.get(run.work)
         if task is None or (task.done() and (task.cancelled() or task.exception() is not None)):
             work = self._emulators.run(
                 emulation.distribution, program.payload, parameters, self._spec, self._modulated, self._noise,
                 timeout_s=10 * self._limits[0],
             )  # fmt: skip
-            task = self._known[key] = asyncio.create_task(work)
-        self._known.move_to_end(key)
+            task = self._known[run.work] = asyncio.create_task(work)
+            task.add_done_callback(_retrieve)
+        self._known.move_to_end(run.work)
         while len(self._known) > DISTRIBUTIONS:
             self._known.popitem(last=False)
         return task
 
-    def _sample(self, found: dict[str, float], key: str, shots: int) -> Counts:
-        import numpy as np
-
-        chance = np.random.default_rng(list(sha256(f"{self._seed}/{key}".encode()).digest()))
-        weights = np.fromiter(found.values(), float)
-        drawn = chance.multinomial(shots, weights / weights.sum())
-        counts = {bits: int(n) for bits, n in zip(found, drawn, strict=True) if n}
-        wrong_0, wrong_1 = self._noise.get("p_false_pos", 0.0), self._noise.get("p_false_neg", 0.0)
-        if not wrong_0 and not wrong_1:
-            return counts
-        seen: Counts = {}
-        for bits, n in counts.items():
-            flips = chance.random((n, len(bits))) < np.where(np.array(list(bits)) == "1", wrong_1, wrong_0)
-            for row in flips:
-                told = "".join(str(int(bit) ^ int(flip)) for bit, flip in zip(bits, row, strict=True))
-                seen[told] = seen.get(told, 0) + 1
-        return seen
+    def _leave(self, run: _Run, found: asyncio.Task[dict[str, float]]) -> None:
+        """Stop the emulation, if it still goes on and no other slice waits for it: the device is free at once."""
+        others = (one for one in self._runs.values() if one is not run and not one.task.done())
+        if not found.done() and not any(one.work == run.work and not one.stop.is_set() for one in others):
+            self._known.pop(run.work, None)
+            found.cancel()
 
 
 class _Run:
     def __init__(self, slice: Slice) -> None:
         self.slice = slice
+        self.work = _key(slice.program, slice.parameters)
         self.stop = asyncio.Event()
         self.task: asyncio.Task[Outcome]
 
 
-async def _within(event: Awaitable[Any], seconds: float) -> bool:
-    """Whether the event comes within so many seconds."""
+def _key(program: Program, parameters: Parameters) -> str:
+    """What is emulated: the same program with the same parameters."""
+    return program.id + json.dumps(parameters, sort_keys=True)
+
+
+def _retrieve(task: asyncio.Task[Any]) -> None:
+    if not task.cancelled():
+        task.exception()  # perhaps nobody waits for it any more
+
+
+async def _stopped(stop: asyncio.Event, seconds: float | None, *work: asyncio.Task[Any]) -> bool:
+    """Wait until told to stop, until the work is done, or for so long. Whether it was told to stop."""
+    waiting = asyncio.create_task(stop.wait())
     try:
-        await asyncio.wait_for(event, max(0.0, seconds))
-    except TimeoutError:
-        return False
-    return True
+        await asyncio.wait({waiting, *work}, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        waiting.cancel()
+    return stop.is_set()
