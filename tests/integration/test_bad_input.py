@@ -76,6 +76,8 @@ BAD_TASKS: list[tuple[str, Any, int, str, str | None]] = [
     ("parameter nested", task(parameters={"a": [[1]]}), 422, "invalid", "$.parameters.a"),
     ("parameter null", task(parameters={"a": None}), 422, "invalid", "$.parameters.a"),
     ("parameter 2^64", task(parameters={"a": 2**64}), 422, "invalid", "$.parameters.a"),
+    ("parameter infinite", b'{"device":"fake","program":"%s","shots":1,"parameters":{"a":1e999}}' % UNKNOWN.encode(),
+     422, "invalid", None),
     ("parameters too long", task(parameters={"a": [1.5] * 1000}), 422, "invalid", "$.parameters"),
     ("session unknown", task(session="none"), 404, "not_found", None),
     ("session with NUL", task(session="\0"), 404, "not_found", None),

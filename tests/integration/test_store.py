@@ -86,7 +86,7 @@ def test_rows_are_put_twice_and_kept_once(make: Callable[[], Store]) -> None:
             "slices": [SliceRow("t1", 1, True, None, b"s1"), SliceRow("t1", 0, False, "r", b"s0")],
             "nouns": [NounRow("device", "d", True, b"d"), NounRow("session", "s", False, b"s")],
             "blobs": [Blob("program", "p", b"m", large), Blob("result", "r", b"", plain)],
-            "keys": [KeyRow(b"k" * 32, b"b" * 32, "t1", 5.0)],
+            "keys": [KeyRow(7, b"k" * 32, b"b" * 32, "t1", 5.0)],
         }
         await write(store, **rows)
         await write(store, **rows)
@@ -99,15 +99,15 @@ def test_rows_are_put_twice_and_kept_once(make: Callable[[], Store]) -> None:
         assert await store.blob("program", "p") == (b"m", large)
         assert await store.blob("result", "r") == (b"", plain)
         assert await store.blob("result", "p") is None
-        assert await store.key(b"k" * 32) == KeyRow(b"k" * 32, b"b" * 32, "t1", 5.0)
+        assert await store.key(7) == KeyRow(7, b"k" * 32, b"b" * 32, "t1", 5.0)
         await store.stop()
         await store.lead()
         loaded = await store.load(4.0)
         assert (loaded.tasks, loaded.slices, loaded.nouns) == ([], [b"s1"], [("device", b"d")])
-        assert (loaded.keys, loaded.last_task_seq, loaded.last_event) == ([b"k" * 32], 1, 0)
+        assert (loaded.keys, loaded.last_task_seq, loaded.last_event) == ([(7, b"k" * 32)], 1, 0)
         assert (await store.load(6.0)).keys == []
         await store.forget_keys(5.5)
-        assert await store.key(b"k" * 32) is None
+        assert await store.key(7) is None
 
     with_store(make, body)
 

@@ -76,6 +76,7 @@ class Books:
             device.status, device.reason = "offline", "starting"
         device.lanes, device.slice_shots = event.lanes, event.slice_shots
         device.shot_rate_hz, device.setup_s = event.shot_rate_hz, event.setup_s
+        device.emulated = event.emulated
         self._touch_device(device)
 
     def _DeviceRetired(self, event: ev.DeviceRetired) -> None:

@@ -27,6 +27,7 @@ class DeviceDeclared(Event, frozen=True, tag=True):
     slice_shots: int = 1000
     shot_rate_hz: float = 0.0
     setup_s: float = 0.0
+    emulated: bool = True
 
 
 class DeviceRetired(Event, frozen=True, tag=True):

@@ -117,6 +117,7 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
     slice_shots: int = 1000
     shot_rate_hz: float = 0.0
     setup_s: float = 0.0
+    emulated: bool = True
     status: Literal["online", "maintenance", "offline"] = "offline"
     reason: str = ""
     finished: int = 0

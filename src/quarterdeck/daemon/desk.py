@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import re
 import secrets
+import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -20,8 +21,8 @@ from quarterdeck.core import events as ev
 from quarterdeck.core.nouns import Session, Slice, Task
 from quarterdeck.core.waiting import why
 from quarterdeck.daemon import view
-from quarterdeck.daemon.engine import Engine
-from quarterdeck.daemon.store import Blob, KeyRow, TaskQuery
+from quarterdeck.daemon.engine import Engine, Key
+from quarterdeck.daemon.store import Blob, TaskQuery
 from quarterdeck.errors import BadProgram, Conflict, Forbidden, IdempotencyMismatch, Invalid, NotFound, NotReady
 from quarterdeck.programs.format import INSTANT
 from quarterdeck.programs.program import Program, Summary
@@ -50,8 +51,11 @@ class Limits(msgspec.Struct, frozen=True):
 
 
 def random_id(kind: str) -> str:
-    """A new id that nobody can guess: the kind's letter and 64 random bits."""
-    return f"{kind}{secrets.token_hex(8)}"
+    """A new id: the kind's letter, the time in ms and 40 random bits, in hexadecimal.
+
+    In order of time, so that a database writes new rows beside each other however long its tables are.
+    """
+    return f"{kind}{time.time_ns() // 1_000_000:011x}{secrets.token_hex(5)}"
 
 
 class Desk:
@@ -135,19 +139,18 @@ class Desk:
         digest = sha256(f"{actor.user}\0{key}".encode()).digest()
         while (busy := self._busy_keys.get(digest)) is not None:
             await asyncio.shield(busy)
-        if self.engine.knows_key(digest) and (known := await self.engine.store.key(digest)) is not None:
+        if (known := await self.engine.used(digest)) is not None:
             if known.body != sha256(body).digest():
                 raise IdempotencyMismatch(f"Idempotency-Key {key!r} was used for a different request", key)
             return view.task(await self.engine.task(known.task)), False
         done = self._busy_keys[digest] = asyncio.get_running_loop().create_future()
         try:
-            row = KeyRow(digest, sha256(body).digest(), "", self.engine.now())
-            return await self._submit(actor, request, row), True
+            return await self._submit(actor, request, Key(digest, sha256(body).digest())), True
         finally:
             del self._busy_keys[digest]
             done.set_result(None)
 
-    async def _submit(self, actor: Actor, request: wire.TaskSubmit, key: KeyRow | None) -> wire.Task:
+    async def _submit(self, actor: Actor, request: wire.TaskSubmit, key: Key | None) -> wire.Task:
         device = self._device(request.device)
         target = self.engine.targets[device]
         parameters = _parameters(request.parameters, self.limits.parameters_bytes)
@@ -177,10 +180,7 @@ class Desk:
             parameters=parameters, session=request.session, project=session.project if session else "",
             name=request.name, class_=session.class_ if session else request.class_,
         )  # fmt: skip
-        keys = [] if key is None else [KeyRow(key.key, key.body, id, key.at_s)]
-        step = self.engine.handle(event, blobs=[blob] if blob else [], keys=keys)
-        if key is not None:
-            self.engine.remember_key(key.key)
+        step = self.engine.handle(event, blobs=[blob] if blob else [], key=key)
         answer = view.task(step.tasks[id])  # as it is in this very record, which is what becomes durable
         await self.engine.settled()
         if blob is not None:
@@ -238,11 +238,10 @@ class Desk:
             if stored is None:
                 raise Conflict(f"the counts of task {id} are not in the store any more")
             counts.append(msgspec.json.decode(stored[1], type=dict[str, int]))
-        target = self.engine.targets.get(task.device)
         return wire.Result(
             task=id, state=task.state, shots=task.shots, shots_done=sum(slice.shots_done for slice in slices),
             partial=sum(slice.shots_done for slice in slices) < task.shots,
-            emulated=target is None or target.emulated, counts=merge(counts),
+            emulated=self.engine.deck.devices[task.device].emulated, counts=merge(counts),
             slices=[view.slice(slice) for slice in slices],
         )  # fmt: skip
 

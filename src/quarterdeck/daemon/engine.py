@@ -44,6 +44,13 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     slice_shots: int
 
 
+class Key(msgspec.Struct, frozen=True):
+    """An Idempotency-Key: SHA-256 of user and key, and of the request's body."""
+
+    digest: bytes
+    body: bytes
+
+
 class Pace(msgspec.Struct, frozen=True):
     """Time constants of the loop, in seconds: see `config.DaemonSettings`."""
 
@@ -73,7 +80,7 @@ class Engine:
         self.devices = devices
         self.pace = pace
         self.deck = Deck()
-        self._keys: tuple[set[int], set[int]] = (set(), set())
+        self._keys: tuple[dict[int, int], dict[int, int]] = ({}, {})
         self._make_clock = clock
         self._clock: Clock = clock(0.0)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -105,7 +112,7 @@ class Engine:
         last_s = ev.decode(last[0][1]).at_s if last else 0.0
         self._clock = self._make_clock(last_s)
         self.deck.restore([*nouns, *slices, *tasks], now_s=last_s, seq=loaded.last_task_seq)
-        self._keys[1].update(key_number(key) for key in loaded.keys)
+        self._keys[1].update((_number(key), seq) for seq, key in loaded.keys)
         self.last_event = loaded.last_event
         self.store.start(self.fail)
         in_flight = list(self.deck.slices.values())
@@ -114,7 +121,7 @@ class Engine:
             self._probe[name], self._online[name] = asyncio.Event(), asyncio.Event()
             declared = ev.DeviceDeclared(
                 at_s=now_s, device=name, lanes=target.lanes, slice_shots=self.devices[name].slice_shots,
-                shot_rate_hz=target.shot_rate_hz, setup_s=target.setup_s,
+                shot_rate_hz=target.shot_rate_hz, setup_s=target.setup_s, emulated=target.emulated,
             )  # fmt: skip
             self.handle(declared)
         for name, device in list(self.deck.devices.items()):
@@ -166,9 +173,9 @@ class Engine:
         """The time of day that new events carry."""
         return self._clock()
 
-    async def commit(self, event: ev.Event, blobs: Sequence[Blob] = (), keys: Sequence[KeyRow] = ()) -> Step:
+    async def commit(self, event: ev.Event, blobs: Sequence[Blob] = ()) -> Step:
         """Handle an event and return once all that follows is durable. Raises what the core refuses it with."""
-        step = self.handle(event, blobs, keys)
+        step = self.handle(event, blobs)
         await self.settled()
         return step
 
@@ -183,17 +190,25 @@ class Engine:
         while task in self._unsettled:
             await asyncio.shield(self._flushes[-1])
 
-    def handle(self, event: ev.Event, blobs: Sequence[Blob] = (), keys: Sequence[KeyRow] = ()) -> Step:
-        """Handle an event and queue its step for the store; commands and answers follow when it is durable."""
+    def handle(self, event: ev.Event, blobs: Sequence[Blob] = (), key: Key | None = None) -> Step:
+        """Handle an event and queue its step for the store; commands and answers follow when it is durable.
+
+        `key` is the Idempotency-Key with which a task is submitted.
+        """
         if not self.alive:
             raise StoreUnavailable("the daemon", "it is starting over", 1.0)
         step = self.deck.handle(event)
-        if step.events or blobs or keys:
-            self._write(step, blobs, keys)
+        if step.events or blobs:
+            self._write(step, blobs, key)
         self._set_alarm()
         return step
 
-    def _write(self, step: Step, blobs: Sequence[Blob], keys: Sequence[KeyRow]) -> None:
+    def _write(self, step: Step, blobs: Sequence[Blob], key: Key | None) -> None:
+        keys = []
+        if key is not None:
+            task = next(iter(step.tasks.values()))
+            keys.append(KeyRow(task.seq, key.digest, key.body, task.id, task.submitted_s))
+            self._keys[0][_number(key.digest)] = task.seq
         flush: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         flush.add_done_callback(_seen)
         results = {
@@ -484,19 +499,17 @@ class Engine:
 
     # -- idempotency keys -----------------------------------------------------------------------------------------
 
-    def knows_key(self, key: bytes) -> bool:
-        """Whether this key may have been used lately: False is certain, True is to be looked up in the store."""
-        number = key_number(key)
-        return number in self._keys[0] or number in self._keys[1]
-
-    def remember_key(self, key: bytes) -> None:
-        """Note a key that is being used."""
-        self._keys[0].add(key_number(key))
+    async def used(self, digest: bytes) -> KeyRow | None:
+        """What an Idempotency-Key was used for lately, if it was."""
+        number = _number(digest)
+        seq = self._keys[0].get(number, self._keys[1].get(number))
+        row = None if seq is None else await self.store.key(seq)
+        return row if row is not None and row.key == digest else None
 
     async def _forget_keys(self) -> None:
         while True:
             await asyncio.sleep(self.pace.key_s)
-            self._keys = (set(), self._keys[0])
+            self._keys = ({}, self._keys[0])
             await self.store.forget_keys(self._clock() - 2 * self.pace.key_s)
 
     # -- background -----------------------------------------------------------------------------------------------
@@ -517,9 +530,9 @@ class Engine:
             self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
 
 
-def key_number(key: bytes) -> int:
-    """A short form of an Idempotency-Key's digest, for a set that fits in memory."""
-    return int.from_bytes(key[:8], "big")
+def _number(digest: bytes) -> int:
+    """A short form of an Idempotency-Key's digest, so that a day's keys fit in memory."""
+    return int.from_bytes(digest[:8], "big")
 
 
 def _task_row(task: Task) -> TaskRow:

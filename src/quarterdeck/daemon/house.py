@@ -8,12 +8,13 @@ from __future__ import annotations
 import asyncio
 import logging
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from urllib.parse import urldefrag
 
 import httpx
+from starlette.background import BackgroundTask
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from quarterdeck.daemon.clock import Clock, steady
 from quarterdeck.daemon.desk import Desk, Limits, Summarise, random_id
@@ -24,6 +25,7 @@ from quarterdeck.devices.driver import Driver, Target
 from quarterdeck.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
+_KEPT = frozenset({"content-type", "content-length", "location", "retry-after", "cache-control"})
 _HOP = frozenset({"host", "connection", "content-length", "transfer-encoding", "authorization", "keep-alive"})
 
 
@@ -80,12 +82,15 @@ class House:
         pause_s = 0.1
         try:
             while True:
+                began_s = asyncio.get_running_loop().time()
                 try:
                     await self._lead()
                 except StoreUnavailable as error:
                     self.trouble = error.why
                     log.error("the store failed: %s; starting over", error.why)
                 await self._leave()
+                if asyncio.get_running_loop().time() - began_s > 30.0:  # it went well for a while
+                    pause_s = 0.1
                 await asyncio.sleep(pause_s)
                 pause_s = min(5.0, pause_s * 2)
         finally:
@@ -144,14 +149,21 @@ class House:
         if self._proxy is None:
             self._proxy = httpx.AsyncClient(timeout=httpx.Timeout(10.0, read=700.0), trust_env=False)
         target = url + request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        asked = self._proxy.build_request(request.method, target, headers=headers, content=raw)
         try:
-            answer = await self._proxy.request(request.method, target, headers=headers, content=raw)
+            answer = await self._proxy.send(asked, stream=True)
         except httpx.HTTPError as error:
             raise StoreUnavailable("the leading daemon", str(error) or type(error).__name__, 1.0) from None
-        kept = {
-            name: value for name, value in answer.headers.items() if name in ("content-type", "location", "retry-after")
-        }
-        return Response(answer.content, answer.status_code, kept)
+        kept = {name: value for name, value in answer.headers.items() if name in _KEPT}
+        return StreamingResponse(_relay(answer), answer.status_code, kept, background=BackgroundTask(answer.aclose))
+
+
+async def _relay(answer: httpx.Response) -> AsyncIterator[bytes]:
+    try:
+        async for part in answer.aiter_raw():
+            yield part
+    except httpx.HTTPError as error:
+        log.info("the leader broke off an answer: %s", error)  # so does ours; the client asks again
 
 
 def _with_standby(identity: Identity, secret: str) -> Identity:

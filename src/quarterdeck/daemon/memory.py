@@ -26,7 +26,7 @@ class MemoryStore:
         self._slices: dict[tuple[str, int], SliceRow] = {}
         self._nouns: dict[tuple[str, str], NounRow] = {}
         self._blobs: dict[tuple[str, str], Blob] = {}
-        self._keys: dict[bytes, KeyRow] = {}
+        self._keys: dict[int, KeyRow] = {}
         self._epoch = 0
         self._url = ""
         self._waiting: list[Record] = []
@@ -95,7 +95,7 @@ class MemoryStore:
             self._nouns.update(((noun.kind, noun.id), noun) for noun in record.nouns)
             for blob in record.blobs:
                 self._blobs.setdefault((blob.kind, blob.id), blob)
-            self._keys.update((key.key, key) for key in record.keys)
+            self._keys.update((key.seq, key) for key in record.keys)
 
     async def stop(self) -> None:
         if self._failed is not None and self._waiting:
@@ -112,7 +112,7 @@ class MemoryStore:
         return self._url
 
     async def forget_keys(self, before_s: float) -> None:
-        self._keys = {key: row for key, row in self._keys.items() if row.at_s >= before_s}
+        self._keys = {seq: row for seq, row in self._keys.items() if row.at_s >= before_s}
 
     # -- reading --------------------------------------------------------------------------------------------------
 
@@ -123,7 +123,7 @@ class MemoryStore:
             tasks=[task.body for task in self._tasks.values() if task.live],
             slices=[slice.body for slice in self._slices.values() if slice.live],
             nouns=[(noun.kind, noun.body) for noun in self._nouns.values() if noun.live],
-            keys=[key for key, row in self._keys.items() if row.at_s >= keys_since_s],
+            keys=[(seq, row.key) for seq, row in self._keys.items() if row.at_s >= keys_since_s],
         )
 
     async def task(self, id: str) -> bytes | None:
@@ -153,8 +153,8 @@ class MemoryStore:
         blob = self._blobs.get((kind, id))
         return (blob.meta, blob.content) if blob else None
 
-    async def key(self, key: bytes) -> KeyRow | None:
-        return self._keys.get(key)
+    async def key(self, seq: int) -> KeyRow | None:
+        return self._keys.get(seq)
 
     async def events(
         self, after: int, limit: int, task: str | None = None, user: str | None = None

@@ -64,8 +64,12 @@ class Blob(msgspec.Struct, frozen=True, gc=False):
 
 
 class KeyRow(msgspec.Struct, frozen=True, gc=False):
-    """An Idempotency-Key that was used: `key` is the SHA-256 of user and key, `body` that of the request."""
+    """An Idempotency-Key that was used: `key` is the SHA-256 of user and key, `body` that of the request.
 
+    It is found by the number of the task that it made: an index over random keys would cost more than all else.
+    """
+
+    seq: int
     key: bytes
     body: bytes
     task: str
@@ -96,7 +100,7 @@ class Loaded(msgspec.Struct):
     tasks: list[bytes]
     slices: list[bytes]
     nouns: list[tuple[str, bytes]]
-    keys: list[bytes]
+    keys: list[tuple[int, bytes]]
 
 
 class TaskQuery(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +128,7 @@ class Store(Protocol):
         """Wait until this daemon is the only one that writes; return its fencing epoch. Raises StoreUnavailable."""
 
     async def load(self, keys_since_s: float) -> Loaded:
-        """Live state, and the Idempotency-Keys used since `keys_since_s`. Only for the leader."""
+        """Live state, and (seq, key) of the Idempotency-Keys used since `keys_since_s`. Only for the leader."""
 
     def start(self, failed: Callable[[Exception], None]) -> None:
         """Accept writes from now on. `failed` is called on the event loop, at most once, when a commit failed."""
@@ -145,7 +149,7 @@ class Store(Protocol):
     async def blob(self, kind: str, id: str) -> tuple[bytes, bytes] | None:
         """(meta, content) of a blob."""
 
-    async def key(self, key: bytes) -> KeyRow | None: ...
+    async def key(self, seq: int) -> KeyRow | None: ...
     async def events(
         self, after: int, limit: int, task: str | None = None, user: str | None = None
     ) -> list[tuple[int, bytes]]:

@@ -48,8 +48,7 @@ def statements(dialect: Dialect) -> Statements:
         slice=put(tables.slice, "live", "result", "body"),
         noun=put(tables.noun, "live", "body"),
         blob=put(tables.blob),
-        # A key that the engine has forgotten may still be here.
-        key=put(tables.key, "body", "task", "at_s"),
+        key=put(tables.key, "key", "body", "task", "at_s"),
         fence=str(fence.compile(dialect=dialect)),
     )
 

@@ -112,7 +112,12 @@ class SqlStore(ABC):
                     (kind, body)
                     for kind, body in connection.execute(select(t.noun.c.kind, t.noun.c.body).where(t.noun.c.live))
                 ],
-                keys=column(select(t.key.c.key).where(t.key.c.at_s >= keys_since_s)),
+                keys=[
+                    (seq, key)
+                    for seq, key in connection.execute(
+                        select(t.key.c.seq, t.key.c.key).where(t.key.c.at_s >= keys_since_s)
+                    )
+                ],
             )
 
     def _led(self) -> Connection:
@@ -243,8 +248,8 @@ class SqlStore(ABC):
             return meta, unpack(codec, content)
         return None
 
-    async def key(self, key: bytes) -> KeyRow | None:
-        rows = await self._rows(select(t.key).where(t.key.c.key == key))
+    async def key(self, seq: int) -> KeyRow | None:
+        rows = await self._rows(select(t.key).where(t.key.c.seq == seq))
         return KeyRow(*rows[0]) if rows else None
 
     async def events(

@@ -79,7 +79,8 @@ blob = Table(
 key = Table(
     "key",
     metadata,
-    Column("key", LargeBinary, primary_key=True),
+    Column("seq", BigInteger, primary_key=True, autoincrement=False),
+    Column("key", LargeBinary, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("task", Text, nullable=False),
     Column("at_s", Double, nullable=False),

@@ -174,7 +174,7 @@ class Writer:
         slices: dict[tuple[str, int], SliceRow] = {}
         nouns: dict[tuple[str, str], NounRow] = {}
         blobs: dict[tuple[str, str], Blob] = {}
-        keys: dict[bytes, KeyRow] = {}
+        keys: dict[int, KeyRow] = {}
         chores: list[Chore] = []
         numbers: list[int] = []
         seq = self._seq
@@ -192,7 +192,7 @@ class Writer:
                 for blob in item.blobs:
                     blobs.setdefault((blob.kind, blob.id), blob)
                 for key in item.keys:
-                    keys[key.key] = key
+                    keys[key.seq] = key
             elif type(item) is Chore:
                 chores.append(item)
             numbers.append(seq)

@@ -68,7 +68,8 @@ def upgrade() -> None:
     )
     op.create_table(
         "key",
-        sa.Column("key", sa.LargeBinary, primary_key=True),
+        sa.Column("seq", sa.BigInteger, primary_key=True, autoincrement=False),
+        sa.Column("key", sa.LargeBinary, nullable=False),
         sa.Column("body", sa.LargeBinary, nullable=False),
         sa.Column("task", sa.Text, nullable=False),
         sa.Column("at_s", sa.Double, nullable=False),
