@@ -21,7 +21,8 @@ from quarterdeck.core import events as ev
 from quarterdeck.core.nouns import Session, Slice, Task
 from quarterdeck.core.waiting import why
 from quarterdeck.daemon import view
-from quarterdeck.daemon.engine import Engine, Key
+from quarterdeck.daemon.engine import Engine
+from quarterdeck.daemon.keys import Key
 from quarterdeck.daemon.store import Blob, TaskQuery
 from quarterdeck.errors import BadProgram, Conflict, Forbidden, IdempotencyMismatch, Invalid, NotFound, NotReady
 from quarterdeck.programs.format import INSTANT
@@ -101,7 +102,7 @@ class Desk:
 
     async def payload(self, id: str) -> str:
         """A program's own text. Raises `NotFound`."""
-        return (await self.engine.program(id)).payload
+        return (await self.engine.programs.get(id)).payload
 
     async def _program(self, given: wire.ProgramUpload) -> tuple[wire.ProgramInfo, Blob | None]:
         """What is known of this text, and the blob to store if it is new."""
@@ -117,13 +118,13 @@ class Desk:
             id=program.id, format=given.format, bytes=len(content), qubits=summary.qubits,
             duration_ns=summary.duration_ns, variables=summary.variables, device=summary.device,
         )  # fmt: skip
-        self.engine.keep(program)
+        self.engine.programs.put(program)
         return info, Blob("program", program.id, _encode(info), content)
 
     async def _payload(self, info: wire.ProgramInfo, blob: Blob | None) -> Program:
         if blob is not None:
             return Program(id=info.id, format=info.format, payload=blob.content.decode())
-        return await self.engine.program(info.id)
+        return await self.engine.programs.get(info.id)
 
     def _learn(self, info: wire.ProgramInfo) -> None:
         self._infos[info.id] = info
@@ -139,7 +140,7 @@ class Desk:
         digest = sha256(f"{actor.user}\0{key}".encode()).digest()
         while (busy := self._busy_keys.get(digest)) is not None:
             await asyncio.shield(busy)
-        if (known := await self.engine.used(digest)) is not None:
+        if (known := await self.engine.keys.used(digest)) is not None:
             if known.body != sha256(body).digest():
                 raise IdempotencyMismatch(f"Idempotency-Key {key!r} was used for a different request", key)
             return view.task(await self.engine.task(known.task)), False

@@ -26,11 +26,12 @@ from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.daemon.attempt import Attempt, Failed, Patience
 from quarterdeck.daemon.clock import Clock, steady
+from quarterdeck.daemon.keys import Key, Keys
+from quarterdeck.daemon.shelf import Shelf
 from quarterdeck.daemon.store import Blob, EventRow, KeyRow, NounRow, Record, SliceRow, Store, TaskRow
 from quarterdeck.devices.driver import Driver, Outcome, Target
 from quarterdeck.devices.driver import Slice as DriverSlice
 from quarterdeck.errors import DeviceUnavailable, NotFound, StoreUnavailable
-from quarterdeck.programs.program import Program
 
 log = logging.getLogger(__name__)
 
@@ -42,13 +43,6 @@ class DeviceSettings(msgspec.Struct, frozen=True):
     """How the loop treats one device: the most shots of a slice."""
 
     slice_shots: int
-
-
-class Key(msgspec.Struct, frozen=True):
-    """An Idempotency-Key: SHA-256 of user and key, and of the request's body."""
-
-    digest: bytes
-    body: bytes
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -80,7 +74,7 @@ class Engine:
         self.devices = devices
         self.pace = pace
         self.deck = Deck()
-        self._keys: tuple[dict[int, int], dict[int, int]] = ({}, {})
+        self.keys = Keys(store)
         self._make_clock = clock
         self._clock: Clock = clock(0.0)
         self._over: asyncio.Future[None] = asyncio.get_running_loop().create_future()
@@ -89,8 +83,7 @@ class Engine:
         self._unsettled: dict[str, int] = {}
         self._flushes: deque[asyncio.Future[None]] = deque()
         self._grown: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._programs: OrderedDict[str, Program] = OrderedDict()
-        self._program_bytes = 0
+        self.programs = Shelf(store, pace.program_bytes)
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_s: float | None = None
         self._background: set[asyncio.Task[None]] = set()
@@ -112,7 +105,7 @@ class Engine:
         last_s = ev.decode(last[0][1]).at_s if last else 0.0
         self._clock = self._make_clock(last_s)
         self.deck.restore([*nouns, *slices, *tasks], now_s=last_s, seq=loaded.last_task_seq)
-        self._keys[1].update((_number(key), seq) for seq, key in loaded.keys)
+        self.keys.load(loaded.keys)
         self.last_event = loaded.last_event
         self.store.start(self.fail)
         in_flight = list(self.deck.slices.values())
@@ -208,7 +201,7 @@ class Engine:
         if key is not None:
             task = next(iter(step.tasks.values()))
             keys.append(KeyRow(task.seq, key.digest, key.body, task.id, task.submitted_s))
-            self._keys[0][_number(key.digest)] = task.seq
+            self.keys.note(key, task.seq)
         flush: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         flush.add_done_callback(_seen)
         results = {
@@ -318,7 +311,7 @@ class Engine:
             self._report(start, Failed("lost", "retired", "its device is not in the configuration any more"))
             return
         try:
-            program = await self.program(start.program)
+            program = await self.programs.get(start.program)
         except NotFound as error:
             self._report(start, Failed("rejected", error.code, str(error)))
             return
@@ -474,43 +467,10 @@ class Engine:
                 self._grown.add_done_callback(_seen)
             await asyncio.shield(self._grown)
 
-    async def program(self, id: str) -> Program:
-        """A program, from memory or the store. Raises `NotFound`."""
-        program = self._programs.get(id)
-        if program is None:
-            stored = await self.store.blob("program", id)
-            if stored is None:
-                raise NotFound("program", id)
-            meta, content = stored
-            program = Program(id=id, format=msgspec.json.decode(meta)["format"], payload=content.decode())
-            self.keep(program)
-        else:
-            self._programs.move_to_end(id)
-        return program
-
-    def keep(self, program: Program) -> None:
-        """Keep a program at hand, within the memory set aside for that."""
-        if program.id not in self._programs:
-            self._programs[program.id] = program
-            self._program_bytes += len(program.payload)
-            while self._program_bytes > self.pace.program_bytes and len(self._programs) > 1:
-                _, dropped = self._programs.popitem(last=False)
-                self._program_bytes -= len(dropped.payload)
-
-    # -- idempotency keys -----------------------------------------------------------------------------------------
-
-    async def used(self, digest: bytes) -> KeyRow | None:
-        """What an Idempotency-Key was used for lately, if it was."""
-        number = _number(digest)
-        seq = self._keys[0].get(number, self._keys[1].get(number))
-        row = None if seq is None else await self.store.key(seq)
-        return row if row is not None and row.key == digest else None
-
     async def _forget_keys(self) -> None:
         while True:
             await asyncio.sleep(self.pace.key_s)
-            self._keys = ({}, self._keys[0])
-            await self.store.forget_keys(self._clock() - 2 * self.pace.key_s)
+            await self.keys.forget(self._clock() - 2 * self.pace.key_s)
 
     # -- background -----------------------------------------------------------------------------------------------
 
@@ -528,11 +488,6 @@ class Engine:
             self.fail(error)
         else:
             self.fail(error if isinstance(error, Exception) else RuntimeError(repr(error)))
-
-
-def _number(digest: bytes) -> int:
-    """A short form of an Idempotency-Key's digest, so that a day's keys fit in memory."""
-    return int.from_bytes(digest[:8], "big")
 
 
 def _task_row(task: Task) -> TaskRow:
