@@ -14,7 +14,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from hashlib import sha256
-from typing import Any
+from typing import Any, Literal
 
 import msgspec
 
@@ -29,9 +29,10 @@ from quarterdeck.daemon.clock import Clock, steady
 from quarterdeck.daemon.keys import Key, Keys
 from quarterdeck.daemon.shelf import Shelf
 from quarterdeck.daemon.store import Blob, EventRow, KeyRow, NounRow, Record, SliceRow, Store, TaskRow
+from quarterdeck.daemon.watch import Watch
 from quarterdeck.devices.driver import Driver, Outcome, Target
 from quarterdeck.devices.driver import Slice as DriverSlice
-from quarterdeck.errors import DeviceUnavailable, NotFound, StoreUnavailable
+from quarterdeck.errors import NotFound, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -87,8 +88,10 @@ class Engine:
         self._alarm: asyncio.TimerHandle | None = None
         self._alarm_s: float | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self._probe: dict[str, asyncio.Event] = {}
-        self._online: dict[str, asyncio.Event] = {}
+        self._watches = {
+            name: Watch(driver, partial(self._device, name), partial(self._tell, name), pace.probe_s, pace.answer_s)
+            for name, driver in drivers.items()
+        }
         self._attempts: dict[str, Attempt] = {}
         self.last_event = 0
 
@@ -111,7 +114,6 @@ class Engine:
         in_flight = list(self.deck.slices.values())
         now_s = self._clock()
         for name, target in self.targets.items():
-            self._probe[name], self._online[name] = asyncio.Event(), asyncio.Event()
             declared = ev.DeviceDeclared(
                 at_s=now_s, device=name, lanes=target.lanes, slice_shots=self.devices[name].slice_shots,
                 shot_rate_hz=target.shot_rate_hz, setup_s=target.setup_s, emulated=target.emulated,
@@ -122,8 +124,8 @@ class Engine:
                 self.handle(ev.DeviceRetired(at_s=now_s, device=name))
         for slice in in_flight:
             self._resume(slice)
-        for name in self.targets:
-            self._spawn(self._watch(name))
+        for watch in self._watches.values():
+            self._spawn(watch.run())
         self._spawn(self._forget_keys())
 
     async def run(self) -> None:
@@ -319,7 +321,7 @@ class Engine:
             key=start.key, program=program, parameters=msgspec.json.decode(start.parameters), shots=start.shots
         )
         patience = Patience(self.pace.answer_s, self.pace.grace_s)
-        attempt = Attempt(driver, target, slice, patience, partial(self._hold, start.device), resume)
+        attempt = Attempt(driver, target, slice, patience, self._watches[start.device].back, resume)
         self._attempts[start.key] = attempt
         task = self.deck.tasks.get(start.task)
         if task is not None and task.state == "cancelling":  # called off while its program was being fetched
@@ -334,7 +336,7 @@ class Engine:
         try:
             if isinstance(outcome, Failed):
                 if outcome.kind == "unavailable":
-                    self._away(start.device, outcome.message)
+                    self._watches[start.device].away(outcome.message)
                 failed = ev.SliceFailed(
                     at_s=at_s, task=start.task, index=start.index, kind=outcome.kind, code=outcome.code,  # type: ignore[arg-type]
                     message=outcome.message[:2000],
@@ -369,56 +371,20 @@ class Engine:
 
     # -- devices --------------------------------------------------------------------------------------------------
 
-    def _away(self, device: str, reason: str) -> None:
-        """The device was found to be gone: hold its queue, and look for it."""
-        self._online[device].clear()
-        if self.deck.devices[device].status == "online":
-            self.handle(ev.DeviceChanged(at_s=self._clock(), device=device, status="offline", reason=reason))
-        self._probe[device].set()
+    def _device(self, name: str) -> Device:
+        return self.deck.devices[name]
 
-    async def _hold(self, device: str, error: DeviceUnavailable) -> None:
-        with suppress(StoreUnavailable):
-            self._away(device, error.why)
-        await self._online[device].wait()
-
-    async def _watch(self, name: str) -> None:
-        """Keep the device's status true: look every `probe_s`, sooner after it went away, at doubling intervals."""
-        driver, probe, flaps = self.drivers[name], self._probe[name], 0
-        while True:
-            try:
-                async with asyncio.timeout(self.pace.answer_s):
-                    status = await driver.status()
-                online, reason = status.online, status.reason
-            except Exception as error:
-                online, reason = False, getattr(error, "why", None) or f"{type(error).__name__}: {error}"
-            known = self.deck.devices[name]
-            if online:
-                self._online[name].set()
-            else:
-                self._online[name].clear()
-            if known.status != "maintenance" and (online, "" if online else reason) != (
-                known.status == "online", known.reason,
-            ):  # fmt: skip
-                status_word = "online" if online else "offline"
-                changed = ev.DeviceChanged(
-                    at_s=self._clock(), device=name, status=status_word, reason="" if online else reason  # type: ignore[arg-type]
-                )  # fmt: skip
-                self.handle(changed)
-            pause_s = self.pace.probe_s if online else min(self.pace.probe_s, 0.05 * 2.0**flaps)
-            flaps = 0 if online and not probe.is_set() else min(flaps + 1, 30)
-            if not probe.is_set():
-                with suppress(TimeoutError):
-                    async with asyncio.timeout(pause_s):
-                        await probe.wait()
-                        await asyncio.sleep(min(self.pace.probe_s, 0.05 * 2.0**flaps))
-            probe.clear()
+    def _tell(self, device: str, status: Literal["online", "offline", "maintenance"], reason: str) -> None:
+        self.handle(ev.DeviceChanged(at_s=self._clock(), device=device, status=status, reason=reason))
 
     async def set_status(self, device: str, status: str, reason: str) -> None:
         """Take the device out of service (`maintenance`), or give it back (`online`, as soon as it answers)."""
-        word = "offline" if status == "online" else "maintenance"
-        reason = "coming back from maintenance" if status == "online" else reason
-        await self.commit(ev.DeviceChanged(at_s=self._clock(), device=device, status=word, reason=reason))  # type: ignore[arg-type]
-        self._probe[device].set()
+        if status == "online":
+            self._tell(device, "offline", "coming back from maintenance")
+        else:
+            self._tell(device, "maintenance", reason)
+        await self.settled()
+        self._watches[device].look()
 
     # -- what can be asked ----------------------------------------------------------------------------------------
 
