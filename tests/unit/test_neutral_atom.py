@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import inspect
 import json
 import os
 from collections.abc import Awaitable, Callable, Iterator
@@ -307,6 +308,7 @@ def test_modulated_emulates_the_modulators(with_emulator: Use) -> None:
         ({"noise": {"p_false_pos": 2.0}}, "devices.e.noise.p_false_pos"),
         ({"noise": {"trajectories": 0}}, "devices.e.noise.trajectories"),
         ({"noise": {"no_such_noise": 1.0}}, "noise"),
+        ({"noise": {"with_leakage": True}}, "noise.with_leakage"),
     ],
 )
 def test_bad_settings_are_told_at_start_up(settings: dict[str, Any], where: str, with_emulator: Use) -> None:
@@ -316,3 +318,11 @@ def test_bad_settings_are_told_at_start_up(settings: dict[str, Any], where: str,
     with pytest.raises(Invalid) as told:
         with_emulator(use, **settings)
     assert told.value.where == where
+
+
+def test_settings_are_documented() -> None:
+    """Every setting of the device has its row, with its default."""
+    page = (EXAMPLES.parents[1] / "docs" / "emulated-device.md").read_text()
+    for name, setting in list(inspect.signature(NeutralAtomEmulator).parameters.items())[1:]:
+        default = "none" if setting.default is None else f"`{json.dumps(setting.default)}`"
+        assert f"| `{name}` | {default} |" in page

@@ -38,7 +38,9 @@ def spec(name: str, max_atoms: int | None = None) -> str:
 
 
 def check_noise(noise: dict[str, Any]) -> None:
-    """Raise `Invalid` for arguments that Pulser's NoiseModel does not take."""
+    """Raise `Invalid` for arguments that Pulser's NoiseModel does not take, and for leakage (a third level)."""
+    if noise.get("with_leakage"):
+        raise Invalid("noise.with_leakage", "is not supported")
     try:
         _noise_model(noise)
     except (TypeError, ValueError) as error:
