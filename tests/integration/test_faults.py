@@ -16,6 +16,7 @@ from random import Random
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
 
 from quarterdeck.core import events as ev
@@ -185,6 +186,39 @@ def test_a_full_disk_refuses_and_recovers(tmp_path: Path) -> None:
         for id in kept:
             assert daemon.ended(id)["state"] == "done"
         assert daemon.ended(daemon.submit(program, key="after").json()["id"])["state"] == "done"
+
+
+def test_a_postgres_that_refuses_writes_is_waited_for(tmp_path: Path, postgres_server: Any) -> None:
+    """Read-only mode stands in for PostgreSQL's full disk: every write fails, reading goes on."""
+    url = postgres_server.database()
+    with Daemon(tmp_path / "d", url) as daemon, psycopg.connect(url, autocommit=True) as other:
+        name = other.info.dbname
+        program = daemon.upload()
+        kept = daemon.submit(program, key="a").json()["id"]
+        other.execute(f'ALTER DATABASE "{name}" SET default_transaction_read_only = on')
+        other.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE pid <> pg_backend_pid()")
+        assert daemon.submit(program, key="b").status_code == 503
+        other.execute("SET default_transaction_read_only = off")
+        other.execute(f'ALTER DATABASE "{name}" RESET default_transaction_read_only')
+        daemon.wait_ready()
+        after = daemon.submit(program, key="b").json()["id"]
+        assert daemon.ended(kept)["state"] == daemon.ended(after)["state"] == "done"
+
+
+def test_a_postgres_table_that_is_locked_is_waited_for(tmp_path: Path, postgres_server: Any) -> None:
+    url = postgres_server.database()
+    with Daemon(tmp_path / "d", url) as daemon, psycopg.connect(url) as other:
+        program = daemon.upload()
+        other.execute("LOCK TABLE event IN EXCLUSIVE MODE")
+        answers: list[httpx.Response] = []
+        client = threading.Thread(target=lambda: answers.append(daemon.submit(program, key="k")))
+        client.start()
+        time.sleep(1.5)
+        assert not answers, "acknowledged while the table was locked"
+        other.commit()
+        client.join(20)
+        assert answers[0].status_code == 201
+        assert daemon.ended(answers[0].json()["id"])["state"] == "done"
 
 
 def test_a_postgres_that_restarts_is_waited_for(tmp_path: Path, postgres_server: Any) -> None:

@@ -9,7 +9,7 @@ from .history import History
 BATCH = 100
 
 
-@pytest.mark.parametrize("batch", range(20))
+@pytest.mark.parametrize("batch", range(30))
 def test_histories(batch: int) -> None:
     trouble = 0
     for seed in range(batch * BATCH, (batch + 1) * BATCH):

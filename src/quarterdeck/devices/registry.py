@@ -13,7 +13,7 @@ from quarterdeck.errors import Invalid
 
 GROUP = "quarterdeck.drivers"
 KINDS = {
-    "fake": "quarterdeck.devices.fake:FakeDriver",
+    "fake": "quarterdeck.devices.faulty:fake",
     "neutral-atom-emulator": "quarterdeck.devices.neutral_atom:NeutralAtomEmulator",
 }
 
