@@ -7,8 +7,9 @@ import pkgutil
 
 import quarterdeck
 
+ALONE = (".__main__", ".migrations.env")  # what runs when it is imported
 names = [module.name for module in pkgutil.walk_packages(quarterdeck.__path__, "quarterdeck.")]
 for name in names:
-    if not name.endswith(".__main__"):
+    if not name.endswith(ALONE):
         importlib.import_module(name)
 print(f"{len(names)} modules")
