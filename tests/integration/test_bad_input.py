@@ -6,14 +6,13 @@ import json
 import os
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from .running import Daemon
+from .running import Daemon, as_nobody
 
 
 @pytest.fixture(scope="module")
@@ -214,6 +213,12 @@ def test_the_token_is_the_owners_alone(daemon: Daemon) -> None:
     assert (daemon.state / "token").stat().st_mode & 0o777 == 0o600
 
 
+def test_the_store_is_the_owners_alone(daemon: Daemon) -> None:
+    """It holds everybody's tasks, and the secret between daemons."""
+    for name in ("quarterdeck.db", "quarterdeck.db-wal", "quarterdeck.db-shm"):
+        assert (daemon.state / name).stat().st_mode & 0o077 == 0, name
+
+
 def test_half_a_request_holds_nothing_up(daemon: Daemon) -> None:
     with socket.socket(socket.AF_UNIX) as slow:
         slow.connect(str(daemon.state / "run" / "qdeck.sock"))
@@ -226,18 +231,6 @@ def test_what_is_not_http_is_answered_with_400(daemon: Daemon) -> None:
         rude.connect(str(daemon.state / "run" / "qdeck.sock"))
         rude.sendall(b"\x16\x03\x01 hello\r\n\r\n")
         assert rude.recv(100).startswith(b"HTTP/1.1 400")
-
-
-@contextmanager
-def as_nobody() -> Iterator[None]:
-    """The kernel tells the daemon the effective user at the moment of connecting."""
-    os.setegid(65534)
-    os.seteuid(65534)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(0)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root to ask as another user")

@@ -22,7 +22,7 @@ import pytest
 from quarterdeck.core import events as ev
 from quarterdeck.core.replay import replay
 
-from .running import Daemon
+from .running import Daemon, as_nobody
 
 ROUNDS = int(os.environ.get("QDECK_FAULT_ROUNDS", "100"))  # for each database: 200 in all
 
@@ -261,6 +261,32 @@ def test_two_daemons_on_one_store_one_leads(tmp_path: Path, database: str) -> No
         again = second.submit(program, key="through the standby")
         assert (again.status_code, again.json()["id"]) == (200, id)
         assert second.ended(second.submit(program).json()["id"])["state"] == "done"
+    finally:
+        second.__exit__()
+        first.__exit__()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs root to ask as another user")
+def test_a_standby_passes_on_who_asks_and_no_claims(tmp_path: Path, database: str) -> None:
+    """Headers that only daemons may send are taken off a client's request."""
+    first = Daemon(tmp_path / "a", database).start()
+    second = Daemon(tmp_path / "b", database or f"sqlite:///{first.state / 'quarterdeck.db'}")
+    claims = {"X-Qdeck-User": "root", "X-Qdeck-Administrator": "yes"}
+    try:
+        second.start()
+        mine = first.submit(first.upload()).json()["id"]
+        socket_file = second.state / "run" / "qdeck.sock"
+        for directory in socket_file.parents:
+            directory.chmod(directory.stat().st_mode | 0o055)
+        with (
+            httpx.Client(transport=httpx.HTTPTransport(uds=str(socket_file)), base_url="http://q") as http,
+            as_nobody(),
+        ):
+            for headers in ({}, claims, {"X-Qdeck-Standby": "x", **claims}):
+                assert http.get("/v1/tasks", headers=headers).json()["items"] == []
+                assert http.get(f"/v1/tasks/{mine}", headers=headers).status_code == 404
+                status = http.post("/v1/devices/fake/status", headers=headers, json={"status": "maintenance"})
+                assert status.status_code == 403
     finally:
         second.__exit__()
         first.__exit__()

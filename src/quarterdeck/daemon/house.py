@@ -140,7 +140,9 @@ class House:
             return None
         url, secret = self._leader
         actor = self.identity.of(request)
-        headers = [(name, value) for name, value in request.headers.items() if name not in _HOP]
+        # What only daemons may say is taken off first: who asks is the kernel's or the token's word, not the client's.
+        told = [(name, value) for name, value in request.headers.items() if not name.startswith("x-qdeck-")]
+        headers = [(name, value) for name, value in told if name not in _HOP]
         headers += [
             ("x-qdeck-standby", secret),
             ("x-qdeck-user", actor.user),

@@ -6,6 +6,7 @@ import fcntl
 import logging
 import os
 import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,7 @@ class SqliteStore(SqlStore):
         super().__init__()
         self._path = path
         self._lock: int | None = None
+        _keep_private(path)
         self._writes = _engine(path, _for_writing, poolclass=NullPool)
         event.listen(self._writes, "begin", lambda connection: connection.exec_driver_sql("BEGIN IMMEDIATE"))
         self._reads = _engine(path, _for_reading, poolclass=QueuePool, pool_size=READERS, max_overflow=0)
@@ -61,6 +63,15 @@ class SqliteStore(SqlStore):
     def _dispose(self) -> None:
         self._reads.dispose()
         self._writes.dispose()
+
+
+def _keep_private(path: Path) -> None:
+    """Only the owner reads the store: it holds everybody's tasks. SQLite gives -wal and -shm the file's own mode."""
+    with suppress(OSError):  # whatever is wrong with the place is told when the store is opened
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        for name in (path, f"{path}-wal", f"{path}-shm"):
+            if os.path.exists(name):
+                os.chmod(name, 0o600)
 
 
 def _engine(path: Path, tune: Any, **settings: Any) -> Engine:
