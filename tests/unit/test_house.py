@@ -88,6 +88,22 @@ def test_a_loop_that_dies_ends_the_house() -> None:
     in_a_house(body)
 
 
+def test_a_defect_of_the_core_ends_the_house_and_is_not_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def body(house: House, store: MemoryStore, running: asyncio.Task[None]) -> None:
+        assert house.desk is not None
+        desk = house.desk
+        with monkeypatch.context() as patch:
+            patch.setattr(desk.engine.deck, "_serve", lambda device: 1 / 0)
+            with pytest.raises(ZeroDivisionError):
+                await desk.submit(ADA, TASK, "a", b"")
+        await asyncio.wait({running}, timeout=5)
+        with pytest.raises(ZeroDivisionError):
+            await running
+        assert not [body for _, body in await store.events(0, 100) if b"Submitted" in body]
+
+    in_a_house(body)
+
+
 def test_everybody_who_waits_is_told_when_it_ends() -> None:
     async def body(house: House, store: MemoryStore, running: asyncio.Task[None]) -> None:
         assert house.desk is not None

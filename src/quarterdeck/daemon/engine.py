@@ -32,7 +32,7 @@ from quarterdeck.daemon.store import Blob, EventRow, KeyRow, NounRow, Record, Sl
 from quarterdeck.daemon.watch import Watch
 from quarterdeck.devices.driver import Driver, Outcome, Target
 from quarterdeck.devices.driver import Slice as DriverSlice
-from quarterdeck.errors import NotFound, StoreUnavailable
+from quarterdeck.errors import NotFound, QuarterdeckError, StoreUnavailable
 
 log = logging.getLogger(__name__)
 
@@ -192,7 +192,13 @@ class Engine:
         """
         if not self.alive:
             raise StoreUnavailable("the daemon", "it is starting over", 1.0)
-        step = self.deck.handle(event)
+        try:
+            step = self.deck.handle(event)
+        except (QuarterdeckError, InvalidTransition):
+            raise
+        except Exception as error:  # a defect: the deck may be ahead of the log, so nothing more is done with it
+            self.fail(error)
+            raise
         if step.events or blobs:
             self._write(step, blobs, key)
         self._set_alarm()
