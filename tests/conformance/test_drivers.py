@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -25,11 +26,12 @@ DRIVERS: list[tuple[str, dict[str, Any], Program]] = [
 
 def with_driver(kind: str, settings: dict[str, Any], use: Callable[[Driver, Target], Awaitable[None]]) -> None:
     async def main() -> None:
-        driver = make("device", kind, settings)
-        try:
-            await use(driver, await driver.target())
-        finally:
-            await driver.close()
+        with TemporaryDirectory() as state:
+            driver = make("device", kind, settings, Path(state) / "device")
+            try:
+                await use(driver, await driver.target())
+            finally:
+                await driver.close()
 
     asyncio.run(main())
 

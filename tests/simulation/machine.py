@@ -7,7 +7,7 @@ from random import Random
 
 import msgspec
 
-from quarterdeck.devices.driver import Outcome, Slice, Status, Target
+from quarterdeck.devices.driver import Outcome, Slice, Status, Target, Trace
 from quarterdeck.errors import DeviceUnavailable
 from quarterdeck.programs.program import Parameters, Program
 
@@ -32,7 +32,7 @@ class Machine:
         self.runs: dict[str, Run] = {}
         self._target = Target(
             name=name, qubits=10, formats=("opaque",), lanes=lanes, shot_rate_hz=10.0, setup_s=1.0,
-            can_cancel=random.random() < 0.7, can_lookup=can_lookup,
+            can_cancel=random.random() < 0.7, can_lookup=can_lookup, keeps_handles=random.random() < 0.5,
         )  # fmt: skip
 
     async def target(self) -> Target:
@@ -87,10 +87,11 @@ class Machine:
         if run is not None and run.cancelled_s is None and self._now() < run.ends_s:
             run.cancelled_s = self._now()
 
-    async def lookup(self, key: str) -> str | None:
+    async def lookup(self, key: str, trace: Trace = Trace()) -> str | None:  # noqa: B008  # frozen
         await self._reached()
         if self._trouble():
             await self._go_wrong()
+        assert trace.handle in ("", key), "the trace is of another slice"
         return key if key in self.runs else None
 
     async def close(self) -> None:

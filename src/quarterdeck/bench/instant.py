@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from time import monotonic
 
-from quarterdeck.devices.driver import Outcome, Slice, Status, Target
+from quarterdeck.devices.driver import Outcome, Slice, Status, Target, Trace
 from quarterdeck.programs.program import Parameters, Program
 
 FORMATS = ("opaque", "pulser")
@@ -41,7 +41,7 @@ class Instant:
     async def cancel(self, handle: str) -> None:
         return
 
-    async def lookup(self, key: str) -> str | None:
+    async def lookup(self, key: str, trace: Trace = Trace()) -> str | None:  # noqa: B008  # frozen
         return None
 
     async def close(self) -> None:

@@ -28,6 +28,7 @@ class Step(msgspec.Struct):
     sessions: dict[str, Session] = {}
     devices: dict[str, Device] = {}
     windows: dict[str, Window] = {}
+    notes: list[ev.NoteKept] = []
 
 
 class Books:
@@ -121,7 +122,7 @@ class Books:
     def _SessionOpened(self, event: ev.SessionOpened) -> None:
         session = self.sessions[event.session] = Session(
             id=event.session, user=event.user, device=event.device, ttl_s=event.ttl_s, mode=event.mode,
-            class_=event.class_, project=event.project, job=event.job,
+            class_=event.class_, project=event.project, job=event.job, token=event.token,
             opened_s=event.at_s, expires_s=event.at_s + event.ttl_s,
         )  # fmt: skip
         if session.mode == "exclusive":
@@ -146,13 +147,32 @@ class Books:
         task = self.tasks[event.task] = Task(
             id=event.task, seq=self.seq, user=event.user, device=event.device, program=event.program,
             shots=event.shots, parameters=event.parameters, session=event.session, project=event.project,
-            name=event.name, class_=event.class_, submitted_s=event.at_s,
+            job=event.job, name=event.name, class_=event.class_, submitted_s=event.at_s,
         )  # fmt: skip
         if task.session:
             self._session_tasks.setdefault(task.session, {})[task.id] = None
         self._wait(task)
         self._step.tasks[task.id] = task
         self._due[task.device] = None
+
+    def _TaskImported(self, event: ev.TaskImported) -> None:
+        self.seq = max(self.seq + 1, event.number)
+        task = self.tasks[event.task] = Task(
+            id=event.task, seq=self.seq, user=event.user, device=event.device, program=event.program,
+            shots=event.shots, job=event.job, name=event.name, state=event.state, submitted_s=event.submitted_s,
+            started_s=event.started_s, ended_s=event.ended_s, slices=1 if event.result else 0,
+            shots_done=event.shots_done, error_code=event.error_code, error_message=event.error_message,
+        )  # fmt: skip
+        if event.result:
+            self._step.slices[f"{task.id}/0"] = Slice(
+                task=task.id, index=0, device=task.device, shots=task.shots, state="finished",
+                shots_done=task.shots_done, started_s=task.started_s, ended_s=task.ended_s,
+            )  # fmt: skip
+        self._ended.append(task.id)
+        self._step.tasks[task.id] = task
+
+    def _NoteKept(self, event: ev.NoteKept) -> None:
+        self._step.notes.append(event)
 
     def _Cancelled(self, event: ev.Cancelled) -> None:
         task = self.tasks[event.task]
@@ -168,12 +188,23 @@ class Books:
         self._move(task, "running")
         task.slices += 1
         task.started_s = task.started_s or event.at_s
-        slice = Slice(task=task.id, index=event.index, device=task.device, shots=event.shots, started_s=event.at_s)
-        self.slices[slice.key] = slice
         device = self.devices[task.device]
+        slice = Slice(
+            task=task.id, index=event.index, device=device.id, shots=event.shots, started_s=event.at_s,
+            after=device.last_handle,
+        )  # fmt: skip
+        self.slices[slice.key] = slice
         device.running.append(slice.key)
         self._step.slices[slice.key] = slice
         self._touch_device(device)
+
+    def _SliceAccepted(self, event: ev.SliceAccepted) -> None:
+        slice = self._running(event.task, event.index)
+        slice.handle = event.handle
+        device = self.devices[slice.device]
+        device.last_handle = event.handle
+        self._step.slices[slice.key] = slice
+        self._step.devices[device.id] = device
 
     def _SliceFinished(self, event: ev.SliceFinished) -> None:
         slice = self._running(event.task, event.index)

@@ -98,7 +98,11 @@ class Deck(Books):
             case ev.DeviceChanged() | ev.DeviceRetired() | ev.DevicePaused():
                 if event.device not in self.devices:
                     raise NotFound("device", event.device)
-            case ev.SliceFinished() | ev.SliceFailed():
+            case ev.TaskImported():
+                self._known(event.device)
+                if event.task in self.tasks:
+                    raise Conflict(f"task {event.task} exists already")
+            case ev.SliceFinished() | ev.SliceFailed() | ev.SliceAccepted():
                 slice = self._running(event.task, event.index)
                 if isinstance(event, ev.SliceFinished) and not 0 <= event.shots <= slice.shots:
                     raise InvalidTransition("slice", slice.key, f"of {slice.shots} shots", f"one of {event.shots}")

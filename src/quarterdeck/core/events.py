@@ -69,7 +69,10 @@ class WindowBegan(Event, frozen=True, tag=True):
 
 
 class SessionOpened(Event, frozen=True, tag=True):
-    """A lease on access began. It ends `ttl_s` seconds after its opening or last renewal."""
+    """A lease on access began. It ends `ttl_s` seconds after its opening or last renewal.
+
+    `token` is the SHA-256 of the bearer token that was given out with it.
+    """
 
     session: str
     user: str
@@ -79,6 +82,7 @@ class SessionOpened(Event, frozen=True, tag=True):
     class_: Literal["production", "test", "development"] = msgspec.field(default="development", name="class")
     project: str = ""
     job: str = ""
+    token: str = ""
 
 
 class SessionRenewed(Event, frozen=True, tag=True):
@@ -95,7 +99,7 @@ class SessionClosed(Event, frozen=True, tag=True):
 
 
 class Submitted(Event, frozen=True, tag=True):
-    """A task was accepted. `parameters` is JSON text; `name` is a label for people."""
+    """A task was accepted. `parameters` is JSON text; `name` is a label for people; `job` its session's HPC job."""
 
     task: str
     user: str
@@ -105,8 +109,42 @@ class Submitted(Event, frozen=True, tag=True):
     parameters: str = "{}"
     session: str = ""
     project: str = ""
+    job: str = ""
     name: str = ""
     class_: Literal["production", "test", "development"] = msgspec.field(default="development", name="class")
+
+
+class TaskImported(Event, frozen=True, tag=True):
+    """A task that ended in another system was taken over, with the times it had there.
+
+    It gets the same `number` here if that is still free. `result` is the address of the blob with its counts.
+    """
+
+    task: str
+    number: int
+    user: str
+    device: str
+    program: str
+    shots: int
+    shots_done: int
+    state: Literal["done", "failed", "cancelled"]
+    submitted_s: float
+    started_s: float
+    ended_s: float
+    result: str | None = None
+    job: str = ""
+    name: str = ""
+    error_code: str = ""
+    error_message: str = ""
+
+
+class NoteKept(Event, frozen=True, tag=True):
+    """A dialect wrote down something of its own about `user`'s affairs, such as a batch; `body` is JSON text."""
+
+    kind: str
+    id: str
+    user: str
+    body: str
 
 
 class Cancelled(Event, frozen=True, tag=True):
@@ -122,6 +160,14 @@ class SliceStarted(Event, frozen=True, tag=True):
     task: str
     index: int
     shots: int
+
+
+class SliceAccepted(Event, frozen=True, tag=True):
+    """The device took the slice and calls it `handle`. Only for devices whose handles outlive the daemon."""
+
+    task: str
+    index: int
+    handle: str
 
 
 class SliceFinished(Event, frozen=True, tag=True):
@@ -181,14 +227,14 @@ class Tick(Event, frozen=True, tag=True):
 
 EVENTS: tuple[type[Event], ...] = (
     DeviceDeclared, DeviceRetired, DeviceChanged, WindowSet, WindowCleared, WindowBegan,
-    SessionOpened, SessionRenewed, SessionClosed, Submitted, Cancelled,
-    SliceStarted, SliceFinished, SliceFailed, TaskPaused, TaskFailed, DevicePaused, Tick,
+    SessionOpened, SessionRenewed, SessionClosed, Submitted, TaskImported, NoteKept, Cancelled,
+    SliceStarted, SliceAccepted, SliceFinished, SliceFailed, TaskPaused, TaskFailed, DevicePaused, Tick,
 )  # fmt: skip
 
 _AnyEvent = (
     DeviceDeclared | DeviceRetired | DeviceChanged | WindowSet | WindowCleared | WindowBegan
-    | SessionOpened | SessionRenewed | SessionClosed | Submitted | Cancelled
-    | SliceStarted | SliceFinished | SliceFailed | TaskPaused | TaskFailed | DevicePaused | Tick
+    | SessionOpened | SessionRenewed | SessionClosed | Submitted | TaskImported | NoteKept | Cancelled
+    | SliceStarted | SliceAccepted | SliceFinished | SliceFailed | TaskPaused | TaskFailed | DevicePaused | Tick
 )  # fmt: skip
 
 encode = msgspec.json.Encoder().encode

@@ -75,6 +75,13 @@ class Audit:
                 _demand(task not in self.shots, f"task {task} submitted twice")
                 self.shots[task], self.counted[task] = shots, 0
                 self._task[task] = (event.device, event.session)
+            case ev.TaskImported(task=task, shots=shots, shots_done=done):
+                _demand(task not in self.shots, f"task {task} imported twice")
+                _demand(0 <= done <= shots, f"task {task} was imported with {done} of {shots} shots")
+                self.shots[task], self.counted[task] = shots, done
+                self._ended.add(task)
+            case ev.SliceAccepted(task=task, index=index):
+                _demand(f"{task}/{index}" in self._flying, f"slice {task}/{index} was accepted, but not in flight")
             case ev.SliceStarted(task=task, index=index, shots=shots):
                 key = f"{task}/{index}"
                 _demand(task in self.shots and key not in self._flying, f"slice {key} started out of order")

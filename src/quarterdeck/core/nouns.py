@@ -38,6 +38,7 @@ class Task(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     parameters: str = "{}"
     session: str = ""
     project: str = ""
+    job: str = ""
     name: str = ""
     class_: Literal["production", "test", "development"] = msgspec.field(default="development", name="class")
     state: TaskState = "queued"
@@ -65,7 +66,12 @@ class Task(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
 
 
 class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
-    """A batch of a task's shots, the unit that a device runs."""
+    """A batch of a task's shots, the unit that a device runs.
+
+    Attributes:
+        handle: What the device calls it, if that is written down.
+        after: The device's last handle before this slice.
+    """
 
     task: str
     index: int
@@ -76,6 +82,8 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     started_s: float
     ended_s: float = 0.0
     error: str = ""
+    handle: str = ""
+    after: str = ""
 
     @property
     def key(self) -> str:
@@ -84,7 +92,7 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
 
 
 class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
-    """A lease on access to a device."""
+    """A lease on access to a device. `token` is the SHA-256 of its bearer token."""
 
     id: str
     user: str
@@ -98,6 +106,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     opened_s: float
     expires_s: float
     reason: str = ""
+    token: str = ""
 
 
 class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -109,6 +118,7 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
         faults: Runs that went wrong since the last one that finished.
         not_before_s: Nothing starts before, after a fault.
         running: Keys of the slices in flight.
+        last_handle: What it called the last slice that it accepted, if that is written down.
     """
 
     id: str
@@ -124,6 +134,7 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
     faults: int = 0
     not_before_s: float = 0.0
     running: list[str] = []
+    last_handle: str = ""
 
     def duration_s(self, shots: int) -> float:
         """The longest that a slice of this many shots may take."""

@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from quarterdeck.devices.driver import Driver, Outcome, Slice, Target
+from quarterdeck.devices.driver import Driver, Outcome, Slice, Target, Trace
 from quarterdeck.errors import BadProgram, DeviceUnavailable
 from quarterdeck.programs.result import GarbageOutcome, check_outcome
 
@@ -38,18 +38,21 @@ class Attempt:
     """One slice on one driver. With `resume`, one that an earlier process may have started.
 
     A run that the driver may have accepted is never started anew while the device can say what became of it: it is
-    looked up by its key, and waited for while the device is away.
+    looked up by its key, and waited for while the device is away. `accepted` hears of the handle at once.
     """
 
     def __init__(
-        self, driver: Driver, target: Target, slice: Slice, patience: Patience, hold: Hold, resume: bool
-    ) -> None:
+        self, driver: Driver, target: Target, slice: Slice, patience: Patience, hold: Hold, resume: bool,
+        trace: Trace = Trace(), accepted: Callable[[str], None] = lambda handle: None,  # noqa: B008  # frozen
+    ) -> None:  # fmt: skip
         self._driver = driver
         self._target = target
         self._slice = slice
         self._patience = patience
         self._hold = hold
         self._resume = resume
+        self._trace = trace
+        self._accepted = accepted
         self._handle: str | None = None
         self._cancelled = False
 
@@ -86,6 +89,8 @@ class Attempt:
             self._handle = await self._lookup()
             if self._handle is None:
                 return Failed("lost", "lost", "the device does not know the slice any more; it runs again")
+            if self._handle != self._trace.handle:
+                self._accepted(self._handle)
         if self._handle is None:
             if self._cancelled:
                 return Failed("cancelled", "cancelled", "cancelled before its first shot")
@@ -100,6 +105,7 @@ class Attempt:
         try:
             async with asyncio.timeout(self._patience.answer_s):
                 self._handle = await self._driver.start(self._slice)
+            self._accepted(self._handle)
             return None
         except DeviceUnavailable as error:
             raise _NotAccepted(error) from error
@@ -112,14 +118,17 @@ class Attempt:
             said = f"{type(error).__name__}: {error}"
         self._resume = True  # it may have been accepted all the same
         self._handle = await self._lookup()
-        return None if self._handle is not None else Failed("fault", "start_failed", said)
+        if self._handle is None:
+            return Failed("fault", "start_failed", said)
+        self._accepted(self._handle)
+        return None
 
     async def _lookup(self) -> str | None:
         if not self._target.can_lookup:
             return None
         try:
             async with asyncio.timeout(self._patience.answer_s):
-                return await self._driver.lookup(self._slice.key)
+                return await self._driver.lookup(self._slice.key, self._trace)
         except DeviceUnavailable:
             raise
         except Exception as error:

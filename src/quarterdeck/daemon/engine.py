@@ -30,7 +30,7 @@ from quarterdeck.daemon.keys import Key, Keys
 from quarterdeck.daemon.shelf import Shelf
 from quarterdeck.daemon.store import Blob, EventRow, KeyRow, NounRow, Record, SliceRow, Store, TaskRow
 from quarterdeck.daemon.watch import Watch
-from quarterdeck.devices.driver import Driver, Outcome, Target
+from quarterdeck.devices.driver import Driver, Outcome, Target, Trace
 from quarterdeck.devices.driver import Slice as DriverSlice
 from quarterdeck.errors import NotFound, QuarterdeckError, StoreUnavailable
 
@@ -213,7 +213,9 @@ class Engine:
         flush: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         flush.add_done_callback(_seen)
         results = {
-            event.task + f"/{event.index}": event.result for event in step.events if type(event) is ev.SliceFinished
+            f"{event.task}/{getattr(event, 'index', 0)}": event.result
+            for event in step.events
+            if isinstance(event, ev.SliceFinished | ev.TaskImported)
         }
         record = Record(
             done=partial(self._durable, step, flush),
@@ -227,6 +229,7 @@ class Engine:
                 *(NounRow("device", device.id, True, _encode(device)) for device in step.devices.values()),
                 *(NounRow("session", s.id, s.state == "open", _encode(s)) for s in step.sessions.values()),
                 *(NounRow("window", w.id, w.state != "over", _encode(w)) for w in step.windows.values()),
+                *(NounRow(f"note:{note.kind}", note.id, False, _encode(note)) for note in step.notes),
             ],
             blobs=blobs,
             keys=keys,
@@ -251,6 +254,8 @@ class Engine:
             return id, self.deck.tasks[id].user
         if (id := getattr(event, "session", None)) is not None:
             return None, (self.deck.sessions.get(id) or step.sessions[id]).user
+        if isinstance(event, ev.NoteKept):
+            return None, event.user
         return None, None
 
     def _durable(self, step: Step, flush: asyncio.Future[None], last_event: int) -> None:
@@ -323,18 +328,26 @@ class Engine:
         except NotFound as error:
             self._report(start, Failed("rejected", error.code, str(error)))
             return
+        task, record = self.deck.tasks[start.task], self.deck.slices[start.key]
         slice = DriverSlice(
-            key=start.key, program=program, parameters=msgspec.json.decode(start.parameters), shots=start.shots
-        )
-        patience = Patience(self.pace.answer_s, self.pace.grace_s)
-        attempt = Attempt(driver, target, slice, patience, self._watches[start.device].back, resume)
+            key=start.key, program=program, parameters=msgspec.json.decode(start.parameters), shots=start.shots,
+            batch=task.job or task.session or task.id,
+        )  # fmt: skip
+        attempt = Attempt(
+            driver, target, slice, Patience(self.pace.answer_s, self.pace.grace_s), self._watches[start.device].back,
+            resume, Trace(record.handle, record.after), partial(self._accepted, start, target),
+        )  # fmt: skip
         self._attempts[start.key] = attempt
-        task = self.deck.tasks.get(start.task)
-        if task is not None and task.state == "cancelling":  # called off while its program was being fetched
+        if task.state == "cancelling":  # called off while its program was being fetched
             await attempt.cancel()
         outcome = await attempt.run()
         del self._attempts[start.key]
         self._report(start, outcome)
+
+    def _accepted(self, start: StartSlice, target: Target, handle: str) -> None:
+        if target.keeps_handles and self.deck.slices[start.key].handle != handle:
+            with suppress(StoreUnavailable):  # the next engine looks it up again
+                self.handle(ev.SliceAccepted(at_s=self._clock(), task=start.task, index=start.index, handle=handle))
 
     def _report(self, start: StartSlice, outcome: Outcome | Failed) -> None:
         at_s = self._clock()

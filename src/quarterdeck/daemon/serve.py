@@ -70,7 +70,7 @@ async def serve(settings: Settings) -> int:
     try:
         for name, given in settings.devices.items():
             own = {key: value for key, value in given.items() if key not in ("driver", "slice_shots")}
-            drivers[name] = make(name, given["driver"], own)
+            drivers[name] = make(name, given["driver"], own, state / "devices" / name)
         if any(given["driver"] != "fake" for given in settings.devices.values()):
             parser.warm_up()
         targets = dict(zip(drivers, await asyncio.gather(*(d.target() for d in drivers.values())), strict=True))

@@ -33,6 +33,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
         setup_s: The longest set-up before the first shot of a slice, in seconds.
         can_cancel: `cancel` stops a running slice.
         can_lookup: `lookup` finds a slice by its key after this process died.
+        keeps_handles: A handle still means something after this process died; the loop then writes it down.
         spec: The device in its framework's own words (for Pulser: the abstract representation, JSON text).
     """
 
@@ -47,6 +48,7 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
     setup_s: float = 0.0
     can_cancel: bool = False
     can_lookup: bool = False
+    keeps_handles: bool = False
     spec: str = ""
 
 
@@ -58,12 +60,28 @@ class Status(msgspec.Struct, frozen=True):
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
-    """A batch of one task's shots. `key` is unique for ever: the same key twice is the same slice."""
+    """A batch of one task's shots. `key` is unique for ever: the same key twice is the same slice.
+
+    `batch` is the HPC job, else the session, else the task that it belongs to, for devices that group what they run.
+    """
 
     key: str
     program: Program
     parameters: Parameters = {}
     shots: int
+    batch: str = ""
+
+
+class Trace(msgspec.Struct, frozen=True):
+    """What is on record of a slice that may have been started, for devices that keep handles.
+
+    Attributes:
+        handle: What `start` returned; empty if nothing was recorded (a crash or a time-out while it started).
+        after: The handle that the device gave last before this slice was started; empty for none.
+    """
+
+    handle: str = ""
+    after: str = ""
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -105,8 +123,11 @@ class Driver(Protocol):
     async def cancel(self, handle: str) -> None:
         """Ask a slice to stop; `wait` then returns what was measured so far. Without effect on one that ended."""
 
-    async def lookup(self, key: str) -> str | None:
-        """The handle of the slice with this key, even if an earlier process started it; None if there is none."""
+    async def lookup(self, key: str, trace: Trace = Trace()) -> str | None:  # noqa: B008  # frozen
+        """The handle of the slice with this key, even if an earlier process started it; None if there is none.
+
+        Not to know is `DeviceUnavailable`: the loop asks again later, and starts nothing meanwhile.
+        """
 
     async def close(self) -> None:
         """Let go of everything. Slices that still run on real hardware go on there."""

@@ -7,7 +7,7 @@ import random
 from collections import OrderedDict
 from time import monotonic
 
-from quarterdeck.devices.driver import Outcome, Slice, Status, Target
+from quarterdeck.devices.driver import Outcome, Slice, Status, Target, Trace
 from quarterdeck.errors import BadProgram, NotFound
 from quarterdeck.programs.program import Parameters, Program
 
@@ -64,7 +64,7 @@ class FakeDriver:
         if not stopped.done():
             stopped.set_result(monotonic())
 
-    async def lookup(self, key: str) -> str | None:
+    async def lookup(self, key: str, trace: Trace = Trace()) -> str | None:  # noqa: B008  # frozen
         return key if key in self._runs else None
 
     async def close(self) -> None:

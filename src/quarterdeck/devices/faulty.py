@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from time import monotonic
 
-from quarterdeck.devices.driver import Driver, Outcome, Slice, Status, Target
+from quarterdeck.devices.driver import Driver, Outcome, Slice, Status, Target, Trace
 from quarterdeck.devices.fake import FakeDriver
 from quarterdeck.errors import DeviceUnavailable, Invalid
 from quarterdeck.programs.program import Parameters, Program
@@ -60,8 +60,8 @@ class Faulty:
     async def cancel(self, handle: str) -> None:
         await self._driver.cancel(handle)
 
-    async def lookup(self, key: str) -> str | None:
-        return await self._driver.lookup(key)
+    async def lookup(self, key: str, trace: Trace = Trace()) -> str | None:  # noqa: B008  # frozen
+        return await self._driver.lookup(key, trace)
 
     async def close(self) -> None:
         await self._driver.close()

@@ -15,7 +15,7 @@ from time import monotonic
 from typing import Any, NoReturn
 
 from quarterdeck.devices import emulation
-from quarterdeck.devices.driver import Outcome, Slice, Status, Target
+from quarterdeck.devices.driver import Outcome, Slice, Status, Target, Trace
 from quarterdeck.devices.machine import Machine
 from quarterdeck.devices.sampling import chance, sample
 from quarterdeck.devices.workers import Workers
@@ -124,7 +124,7 @@ class NeutralAtomEmulator:
     async def cancel(self, handle: str) -> None:
         self._find(handle).stop.set()
 
-    async def lookup(self, key: str) -> str | None:
+    async def lookup(self, key: str, trace: Trace = Trace()) -> str | None:  # noqa: B008  # frozen
         return key if key in self._runs else None
 
     async def close(self) -> None:

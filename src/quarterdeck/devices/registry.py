@@ -6,6 +6,7 @@ import inspect
 from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from typing import Any
 
 from quarterdeck.devices.driver import Driver
@@ -18,15 +19,22 @@ KINDS = {
 }
 
 
-def make(name: str, kind: str, settings: dict[str, Any]) -> Driver:
-    """The driver of a device. Raises `Invalid` for an unknown kind, an unknown setting or a bad value."""
+def make(name: str, kind: str, settings: dict[str, Any], state: Path) -> Driver:
+    """The driver of a device. Raises `Invalid` for an unknown kind, an unknown setting or a bad value.
+
+    `state` is a directory for what the driver keeps across restarts; one that wants it has a parameter of that name.
+    """
     where = f"devices.{name}"
     factory = _factory(where, kind)
     known = inspect.signature(factory)
+    if "state" in settings:
+        raise Invalid(f"{where}.state", "is not a setting: the daemon chooses it")
+    if "state" in known.parameters:
+        settings = settings | {"state": state}
     try:
         known.bind(name, **settings)
     except TypeError as error:
-        have = ", ".join(list(known.parameters)[1:]) or "none"
+        have = ", ".join(key for key in list(known.parameters)[1:] if key != "state") or "none"
         raise Invalid(where, f"driver {kind!r}: {error}; its settings are {have}") from None
     try:
         return factory(name, **settings)
