@@ -79,7 +79,8 @@ class Task(Answer, frozen=True):
     """A task. `version` grows with each change: `GET /v1/tasks/ID?wait=30&after=VERSION` answers at the next one.
 
     Attributes:
-        position: Tasks ahead of it in the queue; 0 for the next one; -1 once it does not wait any more.
+        number: Order of submission, from 1.
+        job: The HPC job of its session, if it has one.
         partial: It ended early and its result holds fewer shots than asked for.
     """
 
@@ -103,6 +104,8 @@ class Task(Answer, frozen=True):
     qpu_s: float
     partial: bool
     error: Error | None = None
+    number: int = 0
+    job: str = ""
 
 
 class TaskPage(Answer, frozen=True):
@@ -182,7 +185,10 @@ class SessionOpen(Request, frozen=True):
 
 
 class Session(Answer, frozen=True):
-    """A session. `state` is `open` or `closed`; a closed one never opens again."""
+    """A session. `state` is `open` or `closed`; a closed one never opens again.
+
+    `token` is in the answer to its opening only: a bearer token that speaks for the user while the session is open.
+    """
 
     id: str
     user: str
@@ -196,6 +202,7 @@ class Session(Answer, frozen=True):
     expires_s: float
     ttl_s: float
     reason: str = ""
+    token: str = ""
 
 
 class SessionPage(Answer, frozen=True):
@@ -229,6 +236,80 @@ class DeviceSet(Request, frozen=True):
 
     status: Literal["online", "maintenance"]
     reason: Label = ""
+
+
+class WindowSet(Request, frozen=True):
+    """POST /v1/devices/NAME/windows: a time block on a device, in which no task runs.
+
+    Attributes:
+        hard: Nothing starts that cannot end before it.
+    """
+
+    kind: Literal["calibration", "maintenance"]
+    start_s: float
+    end_s: float
+    hard: bool = True
+    reason: Label = ""
+
+
+class Window(Answer, frozen=True):
+    """A time block on a device."""
+
+    id: str
+    device: str
+    kind: Literal["calibration", "maintenance"]
+    start_s: float
+    end_s: float
+    hard: bool
+    state: Literal["planned", "on", "over"]
+    reason: str = ""
+
+
+class WindowPage(Answer, frozen=True):
+    """GET /v1/devices/NAME/windows: what is planned or on, in order of time."""
+
+    items: list[Window]
+
+
+class ImportedTask(Request, frozen=True):
+    """A task that ended in another system.
+
+    Attributes:
+        id: Unique for ever: importing it again does nothing.
+        number: The number it had there; it keeps it if no later one is in use here.
+        payload: Its program's text; kept, not checked.
+        counts: What it measured; all shots if it is done.
+        error: Why it failed.
+    """
+
+    id: Name
+    number: Annotated[int, Meta(ge=1, le=2**53)]
+    user: Annotated[str, Meta(min_length=1, max_length=128)]
+    device: Name
+    shots: Shots
+    state: Literal["done", "failed", "cancelled"]
+    submitted_s: Annotated[float, Meta(ge=0)]
+    started_s: Annotated[float, Meta(ge=0)] = 0.0
+    ended_s: Annotated[float, Meta(ge=0)] = 0.0
+    format: Name = "opaque"
+    payload: str = ""
+    counts: dict[str, int] | None = None
+    error: Annotated[str, Meta(max_length=2000)] = ""
+    job: Label = ""
+    name: Label = ""
+
+
+class TaskImport(Request, frozen=True):
+    """POST /v1/tasks/import: take over the history of another system (administrators)."""
+
+    tasks: Annotated[list[ImportedTask], Meta(max_length=1000)]
+
+
+class Imported(Answer, frozen=True):
+    """How many tasks were taken over, and how many were here already."""
+
+    imported: int
+    known: int
 
 
 class DevicePage(Answer, frozen=True):

@@ -85,9 +85,12 @@ class History:
         async def summarise(format: str, payload: str) -> Summary:
             return Summary(qubits=2)
 
+        async def convert(payload: str, spec: str) -> str:
+            return payload
+
         devices = {name: DeviceSettings(slice_shots=20) for name in self.machines}
         self.house = House(
-            self.store, self.machines, self.targets, devices, summarise, Identity("root", 0, ""), 10_000,
+            self.store, self.machines, self.targets, devices, summarise, convert, Identity("root", 0, ""), 10_000,
             Pace(probe_s=5.0, answer_s=10.0, grace_s=30.0), clock=clock, new_id=self._new_id,
         )  # fmt: skip
         self.running = asyncio.ensure_future(self.house.run())

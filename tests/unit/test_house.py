@@ -31,9 +31,14 @@ def in_a_house(body: Callable[[House, MemoryStore, asyncio.Task[None]], Awaitabl
         async def summarise(format: str, payload: str) -> Summary:
             return Summary()
 
+        async def convert(payload: str, spec: str) -> str:
+            return payload
+
         target = await driver.target()
         settings = {"fake": DeviceSettings(slice_shots=2)}
-        house = House(store, {"fake": driver}, {"fake": target}, settings, summarise, Identity("root", 0, ""), 1000)
+        house = House(
+            store, {"fake": driver}, {"fake": target}, settings, summarise, convert, Identity("root", 0, ""), 1000
+        )
         running = asyncio.ensure_future(house.run())
         await leads(house)
         try:

@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
@@ -20,11 +20,22 @@ from quarterdeck import wire
 from quarterdeck.core import events as ev
 from quarterdeck.core.nouns import Session, Slice, Task
 from quarterdeck.core.waiting import why
-from quarterdeck.daemon import view
+from quarterdeck.daemon import tokens, view
 from quarterdeck.daemon.engine import Engine
+from quarterdeck.daemon.imports import import_tasks
 from quarterdeck.daemon.keys import Key
 from quarterdeck.daemon.store import Blob, TaskQuery
-from quarterdeck.errors import BadProgram, Conflict, Forbidden, IdempotencyMismatch, Invalid, NotFound, NotReady
+from quarterdeck.devices.driver import Target
+from quarterdeck.errors import (
+    BadProgram,
+    Conflict,
+    Forbidden,
+    IdempotencyMismatch,
+    Invalid,
+    NotFound,
+    NotReady,
+    Unauthenticated,
+)
 from quarterdeck.programs.format import INSTANT
 from quarterdeck.programs.program import Program, Summary
 from quarterdeck.programs.result import merge
@@ -35,12 +46,36 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 Summarise = Callable[[str, str], Awaitable[Summary]]
 """(format, payload) to its summary; raises `BadProgram`. Must not block the loop."""
 
+Convert = Callable[[str, str], Awaitable[str]]
+"""(AHS document, device specification) to a Pulser sequence; raises `BadProgram`. Must not block the loop."""
+
 
 class Actor(msgspec.Struct, frozen=True):
-    """Who asks."""
+    """Who asks. With a session's token also by which session; tasks belong to it unless they name another."""
 
     user: str
     administrator: bool = False
+    session: str = ""
+
+
+class Note(msgspec.Struct, frozen=True):
+    """Something that a dialect keeps about a user's affairs. `kind` says whose it is; `body` is JSON."""
+
+    kind: str
+    id: str
+    user: str
+    body: bytes
+
+
+class _Admitted(msgspec.Struct, frozen=True):
+    """A request that passed every check, with the blob to store if its program is new."""
+
+    request: wire.TaskSubmit
+    device: str
+    info: wire.ProgramInfo
+    blob: Blob | None
+    parameters: str
+    session: str
 
 
 class Limits(msgspec.Struct, frozen=True):
@@ -66,6 +101,7 @@ class Desk:
         self,
         engine: Engine,
         summarise: Summarise,
+        convert: Convert,
         limits: Limits = Limits(),  # noqa: B008  # frozen
         new_id: Callable[[str], str] = random_id,
     ) -> None:
@@ -73,6 +109,7 @@ class Desk:
         self.limits = limits
         self._new_id = new_id
         self._summarise = summarise
+        self._convert = convert
         self._infos: OrderedDict[str, wire.ProgramInfo] = OrderedDict()
         self._admitted: OrderedDict[tuple[str, str, str, int], None] = OrderedDict()
         self._busy_keys: dict[bytes, asyncio.Future[None]] = {}
@@ -82,7 +119,9 @@ class Desk:
     async def upload(self, actor: Actor, request: wire.ProgramUpload) -> wire.ProgramInfo:
         """Keep a program; durable on return. The same text again costs nothing."""
         info, blob = await self._program(request)
-        if request.device is not None:
+        if request.device is not None and not self._foreign(
+            info.format, self.engine.targets[self._device(request.device)]
+        ):
             await self._admit(self._device(request.device), info, await self._payload(info, blob), {}, 1, early=True)
         if blob is not None:
             await self.engine.commit(ev.Tick(at_s=self.engine.now()), blobs=[blob])
@@ -152,6 +191,36 @@ class Desk:
             done.set_result(None)
 
     async def _submit(self, actor: Actor, request: wire.TaskSubmit, key: Key | None) -> wire.Task:
+        admitted = await self._check(actor, request)
+        answer = self._enter(actor, admitted, key)
+        await self.engine.settled()
+        if admitted.blob is not None:
+            self._learn(admitted.info)
+        return answer
+
+    async def submit_all(
+        self, actor: Actor, requests: Sequence[wire.TaskSubmit], note: Callable[[list[str]], Note] | None = None
+    ) -> list[wire.Task]:
+        """Accept several tasks; durable on return. All are checked before the first is entered.
+
+        `note` is told their ids and kept before them: after a crash it may name tasks that never came to be, of which
+        nobody was told.
+        """
+        admitted = [await self._check(actor, request) for request in requests]
+        for one in admitted:  # a session may have closed while a later one was checked
+            if one.session:
+                self._own_session(actor, one.session)
+        ids = [self._new_id("t") for _ in admitted]
+        if note is not None:
+            self._keep(note(ids))
+        answers = [self._enter(actor, one, None, id) for one, id in zip(admitted, ids, strict=True)]
+        await self.engine.settled()
+        for one in admitted:
+            if one.blob is not None:
+                self._learn(one.info)
+        return answers
+
+    async def _check(self, actor: Actor, request: wire.TaskSubmit) -> _Admitted:
         device = self._device(request.device)
         target = self.engine.targets[device]
         parameters = _parameters(request.parameters, self.limits.parameters_bytes)
@@ -159,15 +228,18 @@ class Desk:
             raise Invalid("$.name", "must not hold control characters")
         if request.shots > target.max_shots:
             raise BadProgram("$.shots", f"{device} takes at most {target.max_shots} shots for one task")
-        session = self._own_session(actor, request.session) if request.session else None
+        session = self._own_session(actor, request.session).id if request.session else self._default(actor, device)
         blob: Blob | None = None
         if isinstance(request.program, str):
             try:
                 info = await self.program(request.program)
             except NotFound:
                 raise Invalid("$.program", "no such program; upload it with POST /v1/programs") from None
+            if self._foreign(info.format, target):
+                given = wire.ProgramUpload(format=info.format, payload=await self.payload(info.id))
+                info, blob = await self._program(await self._native(given, target))
         else:
-            info, blob = await self._program(request.program)
+            info, blob = await self._program(await self._native(request.program, target))
         admission = (device, info.id, parameters, request.shots)
         if admission not in self._admitted:
             program = await self._payload(info, blob)
@@ -175,18 +247,34 @@ class Desk:
             self._admitted[admission] = None
             if len(self._admitted) > self.limits.admissions:
                 self._admitted.popitem(last=False)
-        id = self._new_id("t")
+        return _Admitted(request, device, info, blob, parameters, session)
+
+    def _enter(self, actor: Actor, admitted: _Admitted, key: Key | None, id: str = "") -> wire.Task:
+        """Hand a checked task to the core. It is durable once the engine has settled."""
+        request, id = admitted.request, id or self._new_id("t")
+        session = self._own_session(actor, admitted.session) if admitted.session else None
         event = ev.Submitted(
-            at_s=self.engine.now(), task=id, user=actor.user, device=device, program=info.id, shots=request.shots,
-            parameters=parameters, session=request.session, project=session.project if session else "",
-            name=request.name, class_=session.class_ if session else request.class_,
+            at_s=self.engine.now(), task=id, user=actor.user, device=admitted.device, program=admitted.info.id,
+            shots=request.shots, parameters=admitted.parameters, session=admitted.session,
+            project=session.project if session else "", job=session.job if session else "", name=request.name,
+            class_=session.class_ if session else request.class_,
         )  # fmt: skip
-        step = self.engine.handle(event, blobs=[blob] if blob else [], key=key)
-        answer = view.task(step.tasks[id])  # as it is in this very record, which is what becomes durable
-        await self.engine.settled()
-        if blob is not None:
-            self._learn(info)
-        return answer
+        step = self.engine.handle(event, blobs=[admitted.blob] if admitted.blob else [], key=key)
+        return view.task(step.tasks[id])  # as it is in this very record, which is what becomes durable
+
+    def _default(self, actor: Actor, device: str) -> str:
+        """The session whose token came with the request, if it is on this device."""
+        session = self.engine.deck.sessions.get(actor.session)
+        return session.id if session is not None and session.device == device else ""
+
+    def _foreign(self, format: str, target: Target) -> bool:
+        return format == "ahs" and "ahs" not in target.formats and "pulser" in target.formats
+
+    async def _native(self, given: wire.ProgramUpload, target: Target) -> wire.ProgramUpload:
+        """The program in a format that the device takes."""
+        if not self._foreign(given.format, target):
+            return given
+        return wire.ProgramUpload(format="pulser", payload=await self._convert(given.payload, target.spec))
 
     async def _admit(
         self, device: str, info: wire.ProgramInfo, program: Program, parameters: dict[str, object], shots: int,
@@ -218,6 +306,19 @@ class Desk:
         return wire.TaskPage(
             items=[view.task(task) for task in tasks], next=str(rows[-1][0]) if len(rows) == query.limit else ""
         )
+
+    async def numbered(self, actor: Actor, number: int) -> wire.Task:
+        """The task with this order of submission. Raises `NotFound`, also for another user's."""
+        rows = await self.engine.store.tasks(TaskQuery(before_seq=number + 1, limit=1)) if 0 < number < 2**62 else []
+        if not rows or rows[0][0] != number:
+            raise NotFound("task", str(number))
+        return await self.task(actor, msgspec.json.decode(rows[0][1], type=Task).id)
+
+    async def import_tasks(self, actor: Actor, request: wire.TaskImport) -> wire.Imported:
+        """Take over tasks that ended in another system; durable on return."""
+        if not actor.administrator:
+            raise Forbidden("only administrators may import tasks")
+        return await import_tasks(self.engine, request.tasks)
 
     async def cancel(self, actor: Actor, id: str) -> wire.Task:
         """Call a task off; without effect on one that ended."""
@@ -274,18 +375,27 @@ class Desk:
 
     # -- sessions -------------------------------------------------------------------------------------------------
 
-    async def open_session(self, actor: Actor, request: wire.SessionOpen) -> wire.Session:
-        """Open a lease; durable on return."""
+    async def open_session(self, actor: Actor, request: wire.SessionOpen, id: str = "") -> wire.Session:
+        """Open a lease; durable on return. The answer holds its bearer token, which is told only this once."""
         for where, text in (("$.project", request.project), ("$.job", request.job)):
             if _CONTROL.search(text):
                 raise Invalid(where, "must not hold control characters")
-        id = self._new_id("s")
+        id = id or self._new_id("s")
+        token, kept = tokens.issue(id)
         event = ev.SessionOpened(
             at_s=self.engine.now(), session=id, user=actor.user, device=self._device(request.device),
             ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=request.project, job=request.job,
+            token=kept,
         )  # fmt: skip
         step = await self.engine.commit(event)
-        return view.session(step.sessions[id])
+        return msgspec.structs.replace(view.session(step.sessions[id]), token=token)
+
+    def bearer(self, token: str) -> Actor:
+        """Whoever a session's token speaks for. Raises `Unauthenticated` once the session is over."""
+        session = self.engine.deck.sessions.get(tokens.session_of(token))
+        if session is None or not tokens.matches(token, session.token):
+            raise Unauthenticated("this token is of no open session")
+        return Actor(session.user, session=session.id)
 
     async def renew_session(self, actor: Actor, id: str) -> wire.Session:
         """Start the lease anew. Raises `NotFound` for a closed one."""
@@ -327,6 +437,25 @@ class Desk:
             raise NotFound("open session", id)
         return session
 
+    # -- notes ----------------------------------------------------------------------------------------------------
+
+    async def keep(self, note: Note) -> None:
+        """Keep a note, in place of an earlier one of this kind and id; durable on return."""
+        self._keep(note)
+        await self.engine.settled()
+
+    def _keep(self, note: Note) -> None:
+        event = ev.NoteKept(at_s=self.engine.now(), kind=note.kind, id=note.id, user=note.user, body=note.body.decode())
+        self.engine.handle(event)
+
+    async def note(self, actor: Actor, kind: str, id: str) -> bytes:
+        """The body of a note. Raises `NotFound`, also for another user's."""
+        stored = await self.engine.store.noun(f"note:{kind}", id)
+        note = msgspec.json.decode(stored, type=ev.NoteKept) if stored is not None else None
+        if note is None or (note.user != actor.user and not actor.administrator):
+            raise NotFound(kind, id)
+        return note.body.encode()
+
     # -- devices --------------------------------------------------------------------------------------------------
 
     def devices(self) -> wire.DevicePage:
@@ -343,6 +472,31 @@ class Desk:
             raise Forbidden("only administrators may change a device's status")
         await self.engine.set_status(self._device(name), request.status, request.reason)
         return self.device(name)
+
+    async def set_window(self, actor: Actor, name: str, request: wire.WindowSet) -> wire.Window:
+        """Set a time block on a device; durable on return."""
+        if not actor.administrator:
+            raise Forbidden("only administrators may set windows")
+        id = self._new_id("w")
+        event = ev.WindowSet(
+            at_s=self.engine.now(), window=id, device=self._device(name), kind=request.kind, start_s=request.start_s,
+            end_s=request.end_s, hard=request.hard, reason=request.reason,
+        )  # fmt: skip
+        step = await self.engine.commit(event)
+        return view.window(step.windows[id])
+
+    async def clear_window(self, actor: Actor, id: str) -> wire.Window:
+        """Take a time block off. Raises `NotFound` if it is over."""
+        if not actor.administrator:
+            raise Forbidden("only administrators may clear windows")
+        step = await self.engine.commit(ev.WindowCleared(at_s=self.engine.now(), window=id))
+        return view.window(step.windows[id])
+
+    def windows(self, name: str) -> wire.WindowPage:
+        """The time blocks of a device that are planned or on."""
+        device = self._device(name)
+        mine = sorted((w for w in self.engine.deck.windows.values() if w.device == device), key=lambda w: w.start_s)
+        return wire.WindowPage(items=[view.window(window) for window in mine])
 
     def _device(self, name: str) -> str:
         target = self.engine.targets.get(name)

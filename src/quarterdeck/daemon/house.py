@@ -12,12 +12,13 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from urllib.parse import urldefrag
 
 import httpx
+import msgspec
 from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
 from quarterdeck.daemon.clock import Clock, steady
-from quarterdeck.daemon.desk import Desk, Limits, Summarise, random_id
+from quarterdeck.daemon.desk import Actor, Convert, Desk, Limits, Summarise, random_id
 from quarterdeck.daemon.engine import DeviceSettings, Engine, Pace
 from quarterdeck.daemon.http.identity import Identity
 from quarterdeck.daemon.store import Store
@@ -25,6 +26,7 @@ from quarterdeck.devices.driver import Driver, Target
 from quarterdeck.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
+_NONE: Mapping[str, str] = {}
 _KEPT = frozenset({"content-type", "content-length", "location", "retry-after", "cache-control"})
 _HOP = frozenset({"host", "connection", "content-length", "transfer-encoding", "authorization", "keep-alive"})
 
@@ -39,6 +41,7 @@ class House:
         targets: Mapping[str, Target],
         devices: Mapping[str, DeviceSettings],
         summarise: Summarise,
+        convert: Convert,
         identity: Identity,
         max_body_bytes: int,
         pace: Pace = Pace(),  # noqa: B008  # frozen
@@ -56,6 +59,7 @@ class House:
         self.store_name = store.name
         self.trouble = "starting"
         self._summarise = summarise
+        self._convert = convert
         self._pace = pace
         self._limits = limits
         self._url = url
@@ -109,16 +113,17 @@ class House:
         self._engine = engine
         await engine.recover()
         secret = secrets.token_urlsafe(32)
-        self.identity = _with_standby(self.identity, secret)
+        self._desk = Desk(engine, self._summarise, self._convert, self._limits, self._new_id)
+        self.identity = msgspec.structs.replace(self.identity, standby=secret, bearer=self._desk.bearer)
         if self._url:
             await self.store.advertise(f"{self._url}#{secret}")
-        self._desk = Desk(engine, self._summarise, self._limits, self._new_id)
         self.trouble = ""
         log.info("leading with epoch %d; %d tasks are live", epoch, len(engine.deck.tasks))
         await engine.run()
 
     async def _leave(self) -> None:
         engine, self._engine, self._desk = self._engine, None, None
+        self.identity = msgspec.structs.replace(self.identity, standby="", bearer=None)
         if engine is not None:
             await engine.close()
         await self.store.stop()
@@ -134,23 +139,28 @@ class House:
                 self._leader, self.trouble = None, error.why
             await asyncio.sleep(0.2)
 
-    async def pass_on(self, request: Request, raw: bytes) -> Response | None:
-        """Ask the leader on behalf of whoever asks us."""
+    async def pass_on(
+        self, request: Request, raw: bytes, actor: Actor | None = None, path: str = "", more: Mapping[str, str] = _NONE
+    ) -> Response | None:
+        """Ask the leader on behalf of whoever asks us: `actor`, if somebody else found out who it is.
+
+        `path` stands in for the request's own; `more` are headers that only daemons may send (`x-qdeck-...`).
+        """
         if self._leader is None:
             return None
         url, secret = self._leader
-        actor = self.identity.of(request)
+        actor = actor or self.identity.of(request)
         # What only daemons may say is taken off first: who asks is the kernel's or the token's word, not the client's.
         told = [(name, value) for name, value in request.headers.items() if not name.startswith("x-qdeck-")]
         headers = [(name, value) for name, value in told if name not in _HOP]
-        headers += [
-            ("x-qdeck-standby", secret),
-            ("x-qdeck-user", actor.user),
-            ("x-qdeck-administrator", "yes" if actor.administrator else "no"),
-        ]
+        headers += [("x-qdeck-standby", secret), *more.items()]
+        if actor.user:
+            headers += [("x-qdeck-user", actor.user), ("x-qdeck-administrator", "yes" if actor.administrator else "no")]
+        else:  # a session's token, which only the leader knows
+            headers += [("authorization", request.headers["authorization"])]
         if self._proxy is None:
             self._proxy = httpx.AsyncClient(timeout=httpx.Timeout(10.0, read=700.0), trust_env=False)
-        target = url + request.url.path + (f"?{request.url.query}" if request.url.query else "")
+        target = url + (path or request.url.path) + (f"?{request.url.query}" if request.url.query else "")
         asked = self._proxy.build_request(request.method, target, headers=headers, content=raw)
         try:
             answer = await self._proxy.send(asked, stream=True)
@@ -166,7 +176,3 @@ async def _relay(answer: httpx.Response) -> AsyncIterator[bytes]:
             yield part
     except httpx.HTTPError as error:
         log.info("the leader broke off an answer: %s", error)  # so does ours; the client asks again
-
-
-def _with_standby(identity: Identity, secret: str) -> Identity:
-    return Identity(identity.owner, identity.owner_uid, identity.token, secret, identity.administrators)

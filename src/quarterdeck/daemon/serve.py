@@ -91,11 +91,16 @@ async def serve(settings: Settings) -> int:
                 return summarise(format, payload)
             return await parser.run(summarise, format, payload, timeout_s=60.0)
 
+        async def convert(payload: str, spec: str) -> str:
+            from quarterdeck.programs.ahs import to_pulser
+
+            return await parser.run(to_pulser, payload, spec, timeout_s=60.0)
+
         daemon = settings.daemon
         house = House(
             store, drivers, targets,
             {name: _device(settings, name, target) for name, target in targets.items()},
-            summary, identity, daemon.max_body_bytes,
+            summary, convert, identity, daemon.max_body_bytes,
             Pace(probe_s=daemon.probe_s, answer_s=daemon.answer_s, grace_s=daemon.grace_s, key_s=daemon.key_s),
             Limits(parameters_bytes=daemon.max_parameters_bytes, wait_s=daemon.max_wait_s),
             url,

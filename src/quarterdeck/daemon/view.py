@@ -16,9 +16,9 @@ def task(task: Task) -> wire.Task:
     """A task as its owner sees it."""
     error = wire.Error(code=task.error_code, message=task.error_message) if task.error_code else None
     return wire.Task(
-        id=task.id, version=task.version, device=task.device, program=task.program, shots=task.shots,
+        id=task.id, number=task.seq, version=task.version, device=task.device, program=task.program, shots=task.shots,
         shots_done=task.shots_done, state=task.state, user=task.user, project=task.project, session=task.session,
-        name=task.name, class_=task.class_,
+        job=task.job, name=task.name, class_=task.class_,
         parameters=_NO_PARAMETERS if task.parameters == "{}" else msgspec.json.decode(task.parameters),
         submitted_s=task.submitted_s, started_s=task.started_s, ended_s=task.ended_s, slices=task.slices,
         qpu_s=task.qpu_s, partial=task.ended and task.shots_done < task.shots, error=error,
@@ -39,6 +39,14 @@ def session(session: Session) -> wire.Session:
         id=session.id, user=session.user, project=session.project, device=session.device, mode=session.mode,
         class_=session.class_, job=session.job, state=session.state, opened_s=session.opened_s,
         expires_s=session.expires_s, ttl_s=session.ttl_s, reason=session.reason,
+    )  # fmt: skip
+
+
+def window(window: Window) -> wire.Window:
+    """A window."""
+    return wire.Window(
+        id=window.id, device=window.device, kind=window.kind, start_s=window.start_s, end_s=window.end_s,
+        hard=window.hard, state=window.state, reason=window.reason,
     )  # fmt: skip
 
 
@@ -70,6 +78,10 @@ def _sentence(event: ev.Event) -> str:
             return f"cancelled by {event.by or 'nobody named'}"
         case ev.SliceStarted():
             return f"slice {event.index} started, {event.shots} shots"
+        case ev.TaskImported():
+            return f"taken over from another system, where it was number {event.number} and ended as {event.state}"
+        case ev.SliceAccepted():
+            return f"slice {event.index} was accepted by the device as {event.handle}"
         case ev.SliceFinished():
             return f"slice {event.index} finished, {event.shots} shots, {event.qpu_s:.3f} s on the device"
         case ev.SliceFailed():

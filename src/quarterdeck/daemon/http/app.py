@@ -98,6 +98,8 @@ def _endpoint(operation: Operation, house: House) -> Callable[[Request], Awaitab
                 if passed is None:
                     raise StoreUnavailable("the daemon", house.trouble or "it is starting", 1.0)
                 return passed
+            if not actor.user:  # this daemon took the lead meanwhile
+                actor = house.identity.of(request)
             for name, value in request.path_params.items():
                 if not _LEGAL.match(value):
                     raise NotFound(name, value[:128].encode(errors="replace").decode())

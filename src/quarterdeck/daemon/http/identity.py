@@ -6,11 +6,13 @@ import hmac
 import pwd
 import socket
 import struct
+from collections.abc import Callable
 from functools import lru_cache
 
 import msgspec
 from starlette.requests import Request
 
+from quarterdeck.daemon import tokens
 from quarterdeck.daemon.desk import Actor
 from quarterdeck.errors import Unauthenticated
 
@@ -35,6 +37,7 @@ class Identity(msgspec.Struct, frozen=True):
         token: The bearer token of TCP clients; empty for none.
         standby: The secret with which a standby daemon passes requests on; empty for none.
         administrators: Users with all rights, besides root and the owner.
+        bearer: Whoever a session's token speaks for; None while this daemon does not lead.
     """
 
     owner: str
@@ -42,9 +45,10 @@ class Identity(msgspec.Struct, frozen=True):
     token: str
     standby: str = ""
     administrators: frozenset[str] = frozenset()
+    bearer: Callable[[str], Actor] | None = None
 
     def of(self, request: Request) -> Actor:
-        """The actor behind a request. Raises `Unauthenticated`.
+        """The actor behind a request; one without a name if only the leading daemon can tell. Raises `Unauthenticated`.
 
         The peer's uid comes from the connection alone (put into the scope by our protocol class); no header can set it.
         """
@@ -52,14 +56,17 @@ class Identity(msgspec.Struct, frozen=True):
         if self.standby and (passed := headers.get("x-qdeck-standby")) is not None:
             if not hmac.compare_digest(passed.encode(), self.standby.encode()):
                 raise Unauthenticated("this daemon does not know the standby that passes the request on")
-            return Actor(headers.get("x-qdeck-user", ""), headers.get("x-qdeck-administrator") == "yes")
+            if user := headers.get("x-qdeck-user"):
+                return Actor(user, headers.get("x-qdeck-administrator") == "yes")
         uid = request.scope["state"].get("peer_uid")
-        if uid is not None:
+        if uid is not None and not tokens.session_of(headers.get("authorization", "").partition(" ")[2]):
             user = user_name(uid)
             return Actor(user, uid in (0, self.owner_uid) or user in self.administrators)
         scheme, _, token = headers.get("authorization", "").partition(" ")
         if not token:
             raise Unauthenticated("send the token of the daemon's token file as `Authorization: Bearer TOKEN`")
+        if tokens.session_of(token) and scheme.lower() == "bearer":
+            return self.bearer(token) if self.bearer is not None else Actor("")
         if not self.token or scheme.lower() != "bearer" or not hmac.compare_digest(token.encode(), self.token.encode()):
             raise Unauthenticated("this token is not the daemon's")
         return Actor(self.owner, True)

@@ -88,6 +88,10 @@ async def _why(asked: Asked) -> Any:
     return await asked.desk.why(asked.actor, asked.path["id"])
 
 
+async def _import_tasks(asked: Asked) -> Any:
+    return await asked.desk.import_tasks(asked.actor, asked.body)
+
+
 async def _open_session(asked: Asked) -> Any:
     return await asked.desk.open_session(asked.actor, asked.body)
 
@@ -120,6 +124,18 @@ async def _set_device(asked: Asked) -> Any:
     return await asked.desk.set_device(asked.actor, asked.path["name"], asked.body)
 
 
+async def _windows(asked: Asked) -> Any:
+    return asked.desk.windows(asked.path["name"])
+
+
+async def _set_window(asked: Asked) -> Any:
+    return await asked.desk.set_window(asked.actor, asked.path["name"], asked.body)
+
+
+async def _clear_window(asked: Asked) -> Any:
+    return await asked.desk.clear_window(asked.actor, asked.path["id"])
+
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(id="listDevices", method="GET", path="/v1/devices", about="The devices, and how they are doing.",
               serve=_devices, answer=wire.DevicePage),
@@ -128,6 +144,15 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(id="setDeviceStatus", method="POST", path="/v1/devices/{name}/status",
               about="Take a device out of service, or give it back (administrators).", serve=_set_device,
               body=wire.DeviceSet, answer=wire.Device, errors=(*_BODY, Forbidden, NotFound)),
+    Operation(id="listWindows", method="GET", path="/v1/devices/{name}/windows",
+              about="The time blocks of a device that are planned or on.", serve=_windows, answer=wire.WindowPage,
+              errors=(NotFound,)),
+    Operation(id="setWindow", method="POST", path="/v1/devices/{name}/windows",
+              about="Set a time block on a device (administrators).", serve=_set_window, status=201,
+              body=wire.WindowSet, answer=wire.Window, errors=(*_BODY, Forbidden, NotFound, Conflict)),
+    Operation(id="clearWindow", method="DELETE", path="/v1/windows/{id}",
+              about="Take a time block off a device, or end it (administrators).", serve=_clear_window,
+              answer=wire.Window, errors=(Forbidden, NotFound)),
     Operation(id="uploadProgram", method="POST", path="/v1/programs",
               about="Keep a program, checked once; tasks then refer to it by its id.", serve=_upload, status=201,
               body=wire.ProgramUpload, answer=wire.ProgramInfo,
@@ -140,6 +165,9 @@ OPERATIONS: tuple[Operation, ...] = (
               about="Submit a task: durable once this answers; 200 means that its Idempotency-Key was used before.",
               serve=_submit, status=201, body=wire.TaskSubmit, answer=wire.Task, headers=(_KEY,),
               errors=(*_BODY, NotFound, Conflict, IdempotencyMismatch, BadProgram, TooCostly, DeviceUnavailable)),
+    Operation(id="importTasks", method="POST", path="/v1/tasks/import",
+              about="Take over tasks that ended in another system (administrators).", serve=_import_tasks,
+              body=wire.TaskImport, answer=wire.Imported, errors=(*_BODY, Forbidden)),
     Operation(id="listTasks", method="GET", path="/v1/tasks", about="Your tasks, newest first.", serve=_tasks,
               answer=wire.TaskPage, errors=(Invalid,), query=(
                   Query("state", wire.TaskState | None, None, "Only those in this state."),
