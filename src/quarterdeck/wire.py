@@ -201,6 +201,7 @@ class Session(Answer, frozen=True):
     opened_s: float
     expires_s: float
     ttl_s: float
+    closed_s: float = 0.0
     reason: str = ""
     token: str = ""
 

@@ -41,14 +41,17 @@ def toml(value: Any) -> str:
 class Daemon:
     """`qdeck serve` on a directory; the same directory again is the same daemon after a restart."""
 
-    def __init__(self, state: Path, store: str = "", devices: dict[str, dict[str, Any]] | None = None, **daemon: Any):
+    def __init__(
+        self, state: Path, store: str = "", devices: dict[str, dict[str, Any]] | None = None,
+        tables: dict[str, dict[str, Any]] | None = None, **daemon: Any,
+    ):  # fmt: skip
         self.state = state
         self.config = state / "qdeck.toml"
         state.mkdir(parents=True, exist_ok=True)
         settings = {"state": str(state), "listen": "127.0.0.1:0", "probe_s": 0.2, "store": store, **daemon}
-        tables = {"daemon": settings, **{f"devices.{name}": d for name, d in (devices or {"fake": FAKE}).items()}}
+        own = {f"devices.{name}": device for name, device in (devices or {"fake": FAKE}).items()}
         lines = []
-        for table, values in tables.items():
+        for table, values in {"daemon": settings, **own, **(tables or {})}.items():
             lines += [f"[{table}]", *(f"{key} = {toml(value)}" for key, value in values.items()), ""]
         self.config.write_text("\n".join(lines))
         self.process: subprocess.Popen[bytes] | None = None

@@ -18,9 +18,9 @@ from typing import Literal, Self
 
 import msgspec
 
-from quarterdeck.bench import munge
 from quarterdeck.bench.stats import Latency
 from quarterdeck.bench.wire_client import BadAnswer, Connection, connect, request
+from quarterdeck.daemon.munge import Munge
 
 TOKEN = "@bench-token@"
 """Where a program's payload takes a text that makes it different from all others."""
@@ -111,6 +111,7 @@ def builder(load: Load, nonce: str) -> Callable[[int], tuple[str, bytes]]:
         body_parts = load.body.encode().split(TOKEN.encode())
     head_parts = head.split(TOKEN.encode())
     ids = [id.encode() for id in load.ids]
+    munge = Munge() if load.munge else None
 
     def build(index: int) -> tuple[str, bytes]:
         token = f"{nonce}-{index:08d}"
@@ -118,8 +119,8 @@ def builder(load: Load, nonce: str) -> Callable[[int], tuple[str, bytes]]:
         made = encoded.join(head_parts)
         if ids:
             made = made.replace(ID.encode(), ids[index % len(ids)], 1)
-        if load.munge:
-            made = made.replace(b"\r\n", f"\r\nX-Munge-Cred: {munge.credential()}\r\n".encode(), 1)
+        if munge is not None:
+            made = made.replace(b"\r\n", f"\r\nX-Munge-Cred: {munge.encode()}\r\n".encode(), 1)
         return token, made + encoded.join(body_parts)
 
     return build

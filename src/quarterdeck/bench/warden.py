@@ -12,10 +12,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from quarterdeck.bench import mock_qpu, munge, proc
+from quarterdeck.bench import mock_qpu, proc
 from quarterdeck.bench.load import Load, Sent
 from quarterdeck.bench.peer import Trace, program
 from quarterdeck.bench.wire_client import fetch, request
+from quarterdeck.daemon.munge import Munge
 from quarterdeck.errors import Invalid, Unavailable
 
 
@@ -41,6 +42,7 @@ class Warden:
         self.transports = {"tcp": f"127.0.0.1:{parts.port}"}
         self._qpu = f"127.0.0.1:{qpu_port}"
         self._trace = Trace(directory / "warden-starts")
+        self._munge = Munge()
 
     def __enter__(self) -> Self:
         port = self._qpu.rpartition(":")[2]
@@ -70,7 +72,7 @@ class Warden:
         return False
 
     def _request(self, method: str, path: str, body: bytes = b"") -> bytes:
-        return request(method, path, {"X-Munge-Cred": munge.credential()}, body)
+        return request(method, path, {"X-Munge-Cred": self._munge.encode()}, body)
 
     def submissions(self, transport: str, kind: str, clients: int) -> Load:
         body = msgspec.json.encode({"sequence": program(), "shots": 100}).decode()

@@ -137,7 +137,7 @@ class Books:
     def _SessionClosed(self, event: ev.SessionClosed) -> None:
         session = self.sessions.pop(event.session)
         check(SESSION, "session", session.id, session.state, "closed")
-        session.state, session.reason = "closed", event.reason
+        session.state, session.reason, session.closed_s = "closed", event.reason, event.at_s
         if self._exclusive.get(session.device) == session.id:
             del self._exclusive[session.device]
         self._touch_session(session)

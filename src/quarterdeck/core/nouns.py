@@ -105,6 +105,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     state: Literal["open", "closed"] = "open"
     opened_s: float
     expires_s: float
+    closed_s: float = 0.0
     reason: str = ""
     token: str = ""
 

@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from quarterdeck import places
+from quarterdeck.daemon.dialects.warden.settings import WardenSettings
 from quarterdeck.errors import Invalid
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -63,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The whole file. Each `[devices.NAME]` names its `driver`, perhaps `slice_shots`, and that driver's settings."""
 
     daemon: DaemonSettings = DaemonSettings()
+    warden: WardenSettings = WardenSettings()
     devices: dict[str, dict[str, Any]] = msgspec.field(default_factory=_embedded)
 
     @property
@@ -80,12 +82,21 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     @property
     def listen(self) -> tuple[str, int] | None:
         """Host and port, or None. Raises `Invalid` for anything else than HOST:PORT."""
-        if not self.daemon.listen:
-            return None
-        host, _, port = self.daemon.listen.rpartition(":")
-        if not host or not port.isdigit() or int(port) > 65535:
-            raise Invalid("daemon.listen", f"{self.daemon.listen!r} is not HOST:PORT")
-        return host.strip("[]"), int(port)
+        return _address("daemon.listen", self.daemon.listen)
+
+    @property
+    def warden_listen(self) -> tuple[str, int] | None:
+        """Host and port of Warden's interface, or None. Raises `Invalid` for anything else than HOST:PORT."""
+        return _address("warden.listen", self.warden.listen)
+
+
+def _address(where: str, text: str) -> tuple[str, int] | None:
+    if not text:
+        return None
+    host, _, port = text.rpartition(":")
+    if not host or not port.isdigit() or int(port) > 65535:
+        raise Invalid(where, f"{text!r} is not HOST:PORT")
+    return host.strip("[]"), int(port)
 
 
 def load(path: Path | None) -> Settings:
@@ -107,7 +118,10 @@ def load(path: Path | None) -> Settings:
     for name, device in settings.devices.items():
         if not isinstance(device.get("driver"), str):
             raise Invalid(f"{path}: devices.{name}", 'needs driver = "KIND", such as "neutral-atom-emulator"')
-    settings.listen  # noqa: B018  # refuses a bad address now
+    settings.listen, settings.warden_listen  # noqa: B018  # refuses a bad address now
+    settings.warden.check()
+    if settings.warden.device and settings.warden.device not in settings.devices:
+        raise Invalid(f"{path}: warden.device", f"no device {settings.warden.device!r} in the configuration")
     return settings
 
 

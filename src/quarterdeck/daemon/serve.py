@@ -8,13 +8,16 @@ import logging
 import os
 import secrets
 import signal
+import socket
 import sys
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
 from quarterdeck import places
 from quarterdeck.daemon.config import Settings, load
 from quarterdeck.daemon.desk import Limits
+from quarterdeck.daemon.dialects.warden.app import Warden
 from quarterdeck.daemon.engine import DeviceSettings, Pace
 from quarterdeck.daemon.house import House
 from quarterdeck.daemon.http.app import application
@@ -105,9 +108,14 @@ async def serve(settings: Settings) -> int:
             Limits(parameters_bytes=daemon.max_parameters_bytes, wait_s=daemon.max_wait_s),
             url,
         )  # fmt: skip
-        server = Server(application(house))
+        warden = Warden(house, settings.warden)
+        servers = [(Server(application(house, {"warden": warden})), sockets)]
+        if settings.warden_listen is not None:
+            servers.append((Server(warden), [tcp_socket(*settings.warden_listen, "warden.listen")]))
+            host, port = servers[-1][1][0].getsockname()[:2]
+            (state / "warden-url").write_text(f"http://{host if ':' not in host else f'[{host}]'}:{port}\n")
         running = asyncio.ensure_future(house.run())
-        answering = asyncio.ensure_future(server.serve(sockets=sockets))
+        answering = asyncio.ensure_future(_answer(servers))
         stopping = asyncio.ensure_future(stop.wait())
         (state / "url").write_text(f"unix://{settings.socket}\n{url}\n")
         log.info("answering at unix://%s%s", settings.socket, f" and {url}" if url else "")
@@ -117,8 +125,10 @@ async def serve(settings: Settings) -> int:
             log.critical("the daemon cannot go on", exc_info=defect)
         running.cancel()  # ends the engine, which answers everybody who waits
         await asyncio.wait({running})
-        server.should_exit = True
+        for server, _ in servers:
+            server.should_exit = True
         await asyncio.wait({answering})
+        warden.close()
         stopping.cancel()
         return DEFECT if defect else 0
     finally:
@@ -129,6 +139,10 @@ async def serve(settings: Settings) -> int:
         await parser.close()
         with suppress(OSError):
             settings.socket.unlink()
+
+
+async def _answer(servers: Sequence[tuple[Server, list[socket.socket]]]) -> None:
+    await asyncio.gather(*(server.serve(sockets=sockets) for server, sockets in servers))
 
 
 def _device(settings: Settings, name: str, target: Target) -> DeviceSettings:

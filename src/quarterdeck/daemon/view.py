@@ -38,7 +38,8 @@ def session(session: Session) -> wire.Session:
     return wire.Session(
         id=session.id, user=session.user, project=session.project, device=session.device, mode=session.mode,
         class_=session.class_, job=session.job, state=session.state, opened_s=session.opened_s,
-        expires_s=session.expires_s, ttl_s=session.ttl_s, reason=session.reason,
+        expires_s=session.expires_s, ttl_s=session.ttl_s, closed_s=session.closed_s,
+        reason=session.reason,
     )  # fmt: skip
 
 

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Protocol
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route, Router
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quarterdeck import __version__, wire
 from quarterdeck.daemon.desk import Desk
@@ -133,8 +133,8 @@ def _health(house: House, need_ready: bool) -> Callable[[Request], Awaitable[Res
     return serve
 
 
-def application(house: House) -> App:
-    """The application in front of a house."""
+def application(house: House, mounts: Mapping[str, ASGIApp] | None = None) -> App:
+    """The application in front of a house. `mounts`: first part of the path to the application behind it."""
 
     async def openapi(request: Request) -> Response:
         return Response(_encode(document()), media_type="application/json")
@@ -146,7 +146,7 @@ def application(house: House) -> App:
     }
     for operation in OPERATIONS:
         by_path.setdefault(operation.path, {})[operation.method] = _endpoint(operation, house)
-    return App(by_path)
+    return App(by_path, mounts or {})
 
 
 class App:
@@ -155,14 +155,23 @@ class App:
     Without Starlette's middleware, which costs as much as the rest: every operation answers its own errors.
     """
 
-    def __init__(self, by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]]) -> None:
+    def __init__(
+        self, by_path: dict[str, dict[str, Callable[[Request], Awaitable[Response]]]], mounts: Mapping[str, ASGIApp]
+    ) -> None:
+        self._mounts = mounts
         ends = {path: _End(methods) for path, methods in by_path.items()}
         self._exact = {path: end for path, end in ends.items() if "{" not in path}
         routes = [Route(path, end, methods=None) for path, end in ends.items() if "{" in path]
         self._router = Router(routes, redirect_slashes=False, default=_no_route)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await self._exact.get(scope["path"], self._router)(scope, receive, send)
+        end = self._exact.get(scope["path"])
+        if end is not None:
+            return await end(scope, receive, send)
+        first, _, rest = scope["path"].lstrip("/").partition("/")
+        if (mount := self._mounts.get(first)) is not None:
+            return await mount({**scope, "path": "/" + rest}, receive, send)
+        await self._router(scope, receive, send)
 
 
 class _End:

@@ -83,7 +83,7 @@ def unix_socket(path: Path) -> socket.socket:
     return listener
 
 
-def tcp_socket(host: str, port: int) -> socket.socket:
+def tcp_socket(host: str, port: int, setting: str = "daemon.listen") -> socket.socket:
     """A listening TCP socket. Raises `Invalid` if the address cannot be had."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     listener = socket.socket(family, socket.SOCK_STREAM)
@@ -92,7 +92,7 @@ def tcp_socket(host: str, port: int) -> socket.socket:
         listener.bind((host, port))
     except OSError as error:
         listener.close()
-        raise Invalid("daemon.listen", f"{host}:{port} cannot be had: {error.strerror}") from None
+        raise Invalid(setting, f"{host}:{port} cannot be had: {error.strerror}") from None
     listener.listen(2048)
     return listener
 

@@ -1,0 +1,1 @@
+"""Other systems' interfaces as thin adapters onto the desk, so that their unmodified clients share one queue."""
