@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from quarterdeck import places
+from quarterdeck.daemon.dialects.pasqal_cloud.settings import PasqalCloudSettings
 from quarterdeck.daemon.dialects.warden.settings import WardenSettings
 from quarterdeck.errors import Invalid
 
@@ -65,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
     daemon: DaemonSettings = DaemonSettings()
     warden: WardenSettings = WardenSettings()
+    pasqal_cloud: PasqalCloudSettings = PasqalCloudSettings()
     devices: dict[str, dict[str, Any]] = msgspec.field(default_factory=_embedded)
 
     @property
@@ -99,6 +101,10 @@ def _address(where: str, text: str) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
+TABLES: dict[str, type[msgspec.Struct]] = {"daemon": DaemonSettings, "warden": WardenSettings}
+"""The tables of the file, but for the devices'."""
+
+
 def load(path: Path | None) -> Settings:
     """The settings in a TOML file, or the defaults. Raises `Invalid` naming the key that is wrong."""
     if path is None:
@@ -120,6 +126,10 @@ def load(path: Path | None) -> Settings:
             raise Invalid(f"{path}: devices.{name}", 'needs driver = "KIND", such as "neutral-atom-emulator"')
     settings.listen, settings.warden_listen  # noqa: B018  # refuses a bad address now
     settings.warden.check()
+    try:
+        settings.pasqal_cloud.check(settings.devices)
+    except Invalid as error:
+        raise Invalid(f"{path}: {error.where}", error.why) from None
     if settings.warden.device and settings.warden.device not in settings.devices:
         raise Invalid(f"{path}: warden.device", f"no device {settings.warden.device!r} in the configuration")
     return settings
@@ -127,12 +137,14 @@ def load(path: Path | None) -> Settings:
 
 def template() -> str:
     """An annotated configuration file with every setting at its default."""
-    lines = ["# Quarterdeck's configuration. Every line that is commented out shows the default.", "", "[daemon]"]
-    defaults = DaemonSettings()
-    for field in msgspec.inspect.type_info(DaemonSettings).fields:  # type: ignore[attr-defined]
-        extra = getattr(field.type, "extra_json_schema", None) or {}
-        value = msgspec.json.encode(getattr(defaults, field.name)).decode()
-        lines += [f"# {extra.get('description', '')}", f"# {field.name} = {value}", ""]
+    lines = ["# Quarterdeck's configuration. Every line that is commented out shows the default.", ""]
+    for name, table in TABLES.items():
+        lines += [f"[{name}]"]
+        defaults = table()
+        for field in msgspec.inspect.type_info(table).fields:  # type: ignore[attr-defined]
+            extra = getattr(field.type, "extra_json_schema", None) or {}
+            value = msgspec.json.encode(getattr(defaults, field.name)).decode()
+            lines += [f"# {extra.get('description', '')}", f"# {field.name} = {value}", ""]
     lines += [
         "# One table for each device. `driver` is its kind: neutral-atom-emulator, fake, or one that a plug-in brings.",
         "# `slice_shots` sets the most shots of a slice; without it, slices last about daemon.slice_s.",

@@ -129,15 +129,15 @@ class House:
         await self.store.stop()
 
     async def _watch_leader(self) -> None:
-        """While another daemon leads, know where it answers."""
+        """While another daemon leads, know where it answers. What is written there may be left from one that died."""
         while True:
+            await asyncio.sleep(0.2)  # whoever can take the lead has done so by then
             try:
                 url, secret = urldefrag(await self.store.leader_url())
                 self._leader = (url, secret) if url and url != self._url else None
                 self.trouble = "" if self._leader else "another daemon leads, and has not said where it answers"
             except StoreUnavailable as error:
                 self._leader, self.trouble = None, error.why
-            await asyncio.sleep(0.2)
 
     async def pass_on(
         self, request: Request, raw: bytes, actor: Actor | None = None, path: str = "", more: Mapping[str, str] = _NONE

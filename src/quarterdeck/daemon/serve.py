@@ -17,6 +17,7 @@ from pathlib import Path
 from quarterdeck import places
 from quarterdeck.daemon.config import Settings, load
 from quarterdeck.daemon.desk import Limits
+from quarterdeck.daemon.dialects.pasqal_cloud.app import PasqalCloud
 from quarterdeck.daemon.dialects.warden.app import Warden
 from quarterdeck.daemon.engine import DeviceSettings, Pace
 from quarterdeck.daemon.house import House
@@ -109,7 +110,8 @@ async def serve(settings: Settings) -> int:
             url,
         )  # fmt: skip
         warden = Warden(house, settings.warden)
-        servers = [(Server(application(house, {"warden": warden})), sockets)]
+        mounts = {"warden": warden, "pasqal-cloud": PasqalCloud(house, settings.pasqal_cloud)}
+        servers = [(Server(application(house, mounts)), sockets)]
         if settings.warden_listen is not None:
             servers.append((Server(warden), [tcp_socket(*settings.warden_listen, "warden.listen")]))
             host, port = servers[-1][1][0].getsockname()[:2]

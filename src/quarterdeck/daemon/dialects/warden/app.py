@@ -204,7 +204,7 @@ class Warden:
         if not caller.near:
             log.warning("refused: uid %d wanted to set `accessible` over TCP", caller.uid)
             raise Forbidden(
-                "Over TCP only from a network in warden.admin_networks; use the Unix socket, or `qdeck devices set`."
+                "Over TCP only from a network in warden.admin_networks; use the Unix socket, or `qdeck devices NAME`."
             )
         told = decode(_accessible_body, asked.raw)
         change = wire.DeviceSet(

@@ -1,0 +1,69 @@
+"""Device types: the names that clients of Pasqal Cloud have for devices, and which device each stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import lru_cache
+
+import msgspec
+
+from quarterdeck.devices.driver import Target
+from quarterdeck.errors import Invalid
+
+ALIASES = ("FRESNEL", "EMU_FREE", "EMU_MPS", "EMU_FRESNEL", "EMU_SV")
+"""Types that unmodified clients insist on (pasqal-cloud 0.24, QRMI 0.26, CUDA-Q 0.16)."""
+
+
+class Types:
+    """Finds the device behind a type. `given`: the configuration's own types, in place of the usual ones."""
+
+    def __init__(self, targets: Mapping[str, Target], given: Mapping[str, str]) -> None:
+        self._targets = {name: target for name, target in targets.items() if "pulser" in target.formats}
+        atoms = [name for name, target in self._targets.items() if target.modality == "neutral-atom"]
+        usual = dict.fromkeys(ALIASES, atoms[0]) if len(atoms) == 1 else {}
+        self.devices = {type: name for type, name in (given or usual).items() if name in self._targets}
+        self.devices.update({name: name for name in self._targets})
+        self._find = {_plain(type): name for type, name in reversed(self.devices.items())}
+        for name, target in self._targets.items():
+            self._find.setdefault(_plain(_named(target.spec)), name)
+
+    def device(self, type: str, where: str = "$.device_type") -> str:
+        """The device that a type stands for, in any case and with - for _. Raises `Invalid` naming the known ones."""
+        name = self._find.get(_plain(type)) if type else None
+        if name is None:
+            known = ", ".join(sorted(self.devices)) or "none"
+            raise Invalid(where, f"no device {type[:80]!r} here; there are {known}")
+        return name
+
+    def of_program(self, written_for: str) -> str:
+        """The device for a sequence sent without a type: the one it was written for, else the only one."""
+        if len(self._targets) == 1:
+            return next(iter(self._targets))
+        return self.device(written_for, "$.sequence_builder.device")
+
+    def specs(self) -> dict[str, str]:
+        """Type to the device's specification, as clients list them: without EMU_ types of a device listed already."""
+        named = {self.devices[type] for type in self.devices if not type.startswith("EMU_")}
+        listed = {type: name for type, name in self.devices.items() if type[:4] != "EMU_" or name not in named}
+        return {type: self._targets[name].spec for type, name in listed.items()}
+
+    def spec(self, type: str) -> str:
+        """A type's specification. Raises `Invalid`."""
+        return self._targets[self.device(type)].spec
+
+
+def _plain(type: str) -> str:
+    return type.upper().replace("-", "_")
+
+
+@lru_cache(maxsize=64)
+def _named(spec: str) -> str:
+    """The name that a device has in its own specification; empty without one."""
+    try:
+        return msgspec.json.decode(spec, type=_Spec).name
+    except msgspec.MsgspecError:
+        return ""
+
+
+class _Spec(msgspec.Struct, frozen=True):
+    name: str = ""
