@@ -101,7 +101,9 @@ def _address(where: str, text: str) -> tuple[str, int] | None:
     return host.strip("[]"), int(port)
 
 
-TABLES: dict[str, type[msgspec.Struct]] = {"daemon": DaemonSettings, "warden": WardenSettings}
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "daemon": DaemonSettings, "warden": WardenSettings, "pasqal_cloud": PasqalCloudSettings,
+}  # fmt: skip
 """The tables of the file, but for the devices'."""
 
 

@@ -14,6 +14,8 @@ from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
+from starlette.types import ASGIApp
+
 from quarterdeck import places
 from quarterdeck.daemon.config import Settings, load
 from quarterdeck.daemon.desk import Limits
@@ -110,7 +112,7 @@ async def serve(settings: Settings) -> int:
             url,
         )  # fmt: skip
         warden = Warden(house, settings.warden)
-        mounts = {"warden": warden, "pasqal-cloud": PasqalCloud(house, settings.pasqal_cloud)}
+        mounts: dict[str, ASGIApp] = {"warden": warden, "pasqal-cloud": PasqalCloud(house, settings.pasqal_cloud)}
         servers = [(Server(application(house, mounts)), sockets)]
         if settings.warden_listen is not None:
             servers.append((Server(warden), [tcp_socket(*settings.warden_listen, "warden.listen")]))
