@@ -324,6 +324,7 @@ class Health(Answer, frozen=True):
 
     Attributes:
         role: `leader` runs the devices; `standby` passes requests on to the leader.
+        url: Where this daemon answers over TCP; empty for nowhere.
     """
 
     ok: bool
@@ -331,6 +332,7 @@ class Health(Answer, frozen=True):
     version: str
     store: str
     why: str = ""
+    url: str = ""
 
 
 class Failure(Answer, frozen=True):

@@ -14,7 +14,7 @@ import pytest
 
 from quarterdeck.client import Client
 from quarterdeck.errors import NotFound
-from tests.e2e.conftest import PROGRAM, Daemon
+from tests.e2e.conftest import PROGRAM, ROOT, Daemon
 
 QPU = "fresnel-emulator"
 
@@ -197,3 +197,19 @@ def test_a_session_that_was_lost_is_told(client: Client) -> None:
         client.open_session(session.id).close()
         with pytest.raises(NotFound):
             session.submit("x", format="opaque", shots=1)
+
+
+def test_run_lets_programs_written_for_qrmi_find_their_qpu(daemon: Daemon, client: Client) -> None:
+    """The public examples' shape, unmodified, without a workload manager and without MUNGE."""
+    python = ROOT / ".tools" / "clients" / "pasqal" / "bin" / "python"
+    if not python.exists():
+        pytest.skip("the client pasqal is not installed: ./run clients")
+    run = ("run", "-d", "fresnel-emulator", "--", str(python))
+    done = daemon.qdeck(*run, str(ROOT / "tests" / "clients" / "pulser_qrmi.py"), "0")
+    assert done.returncode == 0, done.stderr
+    seen = json.loads(done.stdout)
+    assert seen["device"] == "fresnel-emulator" and [sum(counts.values()) for counts in seen["counts"]] == [200, 200]
+    done = daemon.qdeck(*run, str(ROOT / "tests" / "clients" / "qiskit_qrmi.py"))
+    assert done.returncode == 0, done.stderr
+    assert sum(json.loads(done.stdout)["counts"].values()) == 200
+    assert client.sessions() == []

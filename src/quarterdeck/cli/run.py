@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quarterdeck.cli.common import Class, Device, Mode, connect, note
+from quarterdeck.client.environment import qrmi
 from quarterdeck.errors import NotFound, QuarterdeckError
 
 if TYPE_CHECKING:
-    from quarterdeck.client import SessionHandle
+    from quarterdeck.client import Client, SessionHandle
 
 FORWARDED = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGQUIT, signal.SIGUSR1, signal.SIGUSR2)
 FROM_TERMINAL = (signal.SIGINT, signal.SIGQUIT)
@@ -40,7 +41,8 @@ def run(
     Opens a session on the device, runs the command, closes the session. The exit code is the command's.
 
     The command finds the daemon in QDECK_URL, its session in QDECK_SESSION and its device in QDECK_DEVICE, as in a job
-    of a workload manager: `quarterdeck.connect()` and `qdeck submit` use them. Signals are passed on to it.
+    of a workload manager: `quarterdeck.connect()` and `qdeck submit` use them. If the device takes Pulser programs and
+    the daemon answers over TCP, programs written for QRMI (Pulser, Qiskit, CUDA-Q) find it, too. Signals are passed on.
 
     \b
         qdeck run --device fresnel-emulator -- python job.py
@@ -49,7 +51,7 @@ def run(
     with Child() as child, connect() as client:
         with client.session(device, mode, class_=class_, project=project, job=_job()) as session:
             try:
-                with _environment(session) as environ:
+                with _environment(session, _qrmi(client, session)) as environ:
                     code = child.run(command, environ)
             finally:
                 _close(session)
@@ -108,19 +110,26 @@ def _job() -> str:
     return os.environ.get("SLURM_JOB_ID") or os.environ.get("JOB_ID") or f"{socket.gethostname()}:{os.getpid()}"
 
 
+def _qrmi(client: Client, session: SessionHandle) -> dict[str, str]:
+    """QRMI's variables, if they would be true."""
+    address = session.address
+    url = client.health().url if address.socket else address.url
+    return qrmi(session, url) if url and "pulser" in client.device(session.device).formats else {}
+
+
 @contextmanager
-def _environment(session: SessionHandle) -> Iterator[dict[str, str]]:
-    """The command's environment. A token goes by way of a private file, never by a variable."""
+def _environment(session: SessionHandle, more: dict[str, str]) -> Iterator[dict[str, str]]:
+    """The command's environment. The session's token stands in for the caller's own, which is not passed on."""
     address = session.address
     environ = {name: value for name, value in os.environ.items() if name not in ("QDECK_TOKEN", "QDECK_TOKEN_FILE")}
-    environ |= {"QDECK_URL": address.url, "QDECK_SESSION": session.id, "QDECK_DEVICE": session.device}
+    environ |= {"QDECK_URL": address.url, "QDECK_SESSION": session.id, "QDECK_DEVICE": session.device, **more}
     if not address.token:
         yield environ
         return
     with tempfile.TemporaryDirectory(prefix="qdeck-") as directory:  # mode 0700
         path = Path(directory) / "token"
         path.touch(mode=0o600)
-        path.write_text(address.token)
+        path.write_text(session.token or address.token)
         yield environ | {"QDECK_TOKEN_FILE": str(path)}
 
 

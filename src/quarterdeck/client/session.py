@@ -21,12 +21,14 @@ class SessionHandle:
 
     Attributes:
         info: What was last heard of it.
+        token: Its bearer token, known to whoever opened it only; empty for others. Never shown.
         own: False for a job's session that this process only joined: `close` then leaves it open.
     """
 
     def __init__(self, client: Client, info: wire.Session, own: bool = True) -> None:
         self._client = client
         self.info = info
+        self.token = info.token
         self.own = own
         self._stop = threading.Event()
 

@@ -62,7 +62,7 @@ class House:
         self._convert = convert
         self._pace = pace
         self._limits = limits
-        self._url = url
+        self.url = url
         self._clock = clock
         self._new_id = new_id
         self._engine: Engine | None = None
@@ -115,8 +115,8 @@ class House:
         secret = secrets.token_urlsafe(32)
         self._desk = Desk(engine, self._summarise, self._convert, self._limits, self._new_id)
         self.identity = msgspec.structs.replace(self.identity, standby=secret, bearer=self._desk.bearer)
-        if self._url:
-            await self.store.advertise(f"{self._url}#{secret}")
+        if self.url:
+            await self.store.advertise(f"{self.url}#{secret}")
         self.trouble = ""
         log.info("leading with epoch %d; %d tasks are live", epoch, len(engine.deck.tasks))
         await engine.run()
@@ -134,7 +134,7 @@ class House:
             await asyncio.sleep(0.2)  # whoever can take the lead has done so by then
             try:
                 url, secret = urldefrag(await self.store.leader_url())
-                self._leader = (url, secret) if url and url != self._url else None
+                self._leader = (url, secret) if url and url != self.url else None
                 self.trouble = "" if self._leader else "another daemon leads, and has not said where it answers"
             except StoreUnavailable as error:
                 self._leader, self.trouble = None, error.why

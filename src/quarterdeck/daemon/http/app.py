@@ -40,6 +40,7 @@ class House(Protocol):
     identity: Identity
     max_body_bytes: int
     store_name: str
+    url: str
 
     @property
     def desk(self) -> Desk | None:
@@ -125,7 +126,7 @@ def _health(house: House, need_ready: bool) -> Callable[[Request], Awaitable[Res
         ready = house.desk is not None or house.role == "standby"
         health = wire.Health(
             ok=ready or not need_ready, role=house.role, version=__version__, store=house.store_name,  # type: ignore[arg-type]
-            why="" if ready else house.trouble or "starting",
+            why="" if ready else house.trouble or "starting", url=house.url,
         )  # fmt: skip
         status = 200 if health.ok else 503
         return Response(_encode(health), status, media_type="application/json")
