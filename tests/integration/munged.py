@@ -23,6 +23,8 @@ def missing() -> str:
         return "munged is not installed: apt-get install munge"
     if os.geteuid() != 0:
         return "credentials of several users need root"
+    if subprocess.run(["unshare", "--mount", "true"], capture_output=True, check=False).returncode:
+        return "mount namespaces are not allowed here"
     return ""
 
 
