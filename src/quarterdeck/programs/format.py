@@ -7,7 +7,11 @@ from importlib import import_module
 from quarterdeck.errors import Invalid
 from quarterdeck.programs.program import Summary
 
-FORMATS = {"opaque": "quarterdeck.programs.opaque", "pulser": "quarterdeck.programs.pulser"}
+FORMATS = {
+    "ahs": "quarterdeck.programs.ahs",
+    "opaque": "quarterdeck.programs.opaque",
+    "pulser": "quarterdeck.programs.pulser",
+}
 """Name to the module that has `summarise(payload) -> Summary`."""
 
 INSTANT = frozenset({"opaque"})
