@@ -33,8 +33,8 @@ told = {
 }
 
 seconds = []
-built = sequence.build(top=3.0)
-for _ in range(int(sys.argv[1])):
+for step in range(int(sys.argv[1])):
+    built = sequence.build(top=3.0 + 0.01 * step)  # another program each time, as in a variational loop
     began_s = time.perf_counter()
     remote = connection.submit(built, wait=True, job_params=[{"runs": 300}])
     (result,) = remote.results
