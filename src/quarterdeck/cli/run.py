@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from quarterdeck.cli.common import Class, Device, Mode, connect, note
-from quarterdeck.client.environment import qrmi
 from quarterdeck.errors import NotFound, QuarterdeckError
 
 if TYPE_CHECKING:
@@ -112,6 +111,8 @@ def _job() -> str:
 
 def _qrmi(client: Client, session: SessionHandle) -> dict[str, str]:
     """QRMI's variables, if they would be true."""
+    from quarterdeck.client.environment import qrmi
+
     address = session.address
     url = client.health().url if address.socket else address.url
     return qrmi(session, url) if url and "pulser" in client.device(session.device).formats else {}
