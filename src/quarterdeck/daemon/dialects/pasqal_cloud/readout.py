@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from typing import Any, NoReturn
+from uuid import UUID
 
 import msgspec
 
@@ -47,8 +48,8 @@ def read(text: str | None) -> Readout:
     for key, value in config.items():
         if key in NONE and value != NONE[key] and value is not None:
             _refuse(key, "cannot be set")
-        if key == "noise_model" and isinstance(value, Mapping) and value.get("noise_types"):
-            _refuse(key, f"{', '.join(map(str, value['noise_types']))}: the device's noise is its own")
+        if key == "noise_model" and value and (not isinstance(value, Mapping) or value.get("noise_types")):
+            _refuse(key, f"{str(value)[:120]}: the device's noise is its own")
         if key not in NONE and key not in HOW and key not in _READ:
             _refuse(key, "is not known here")
     if not isinstance(observables, list) or not all(isinstance(one, dict) for one in observables):
@@ -70,9 +71,14 @@ def _bitstrings(asked: Mapping[str, Any], config: Mapping[str, Any]) -> Readout:
     shots = asked.get("num_shots") or config.get("default_num_shots") or 0
     if isinstance(shots, bool) or not isinstance(shots, int) or not 0 <= shots < 2**31:
         _refuse("num_shots", f"{str(shots)[:40]} is not a number of shots")
-    suffix = asked.get("tag_suffix")
-    tag = f"bitstrings_{suffix}" if suffix else "bitstrings"
-    return Readout(shots=shots, tag=tag, uuid=str(asked.get("uuid") or Readout().uuid))
+    suffix = str(asked.get("tag_suffix") or "")
+    if len(suffix) > 100 or not suffix.isprintable():
+        _refuse("tag_suffix", "is not a short text")
+    try:
+        id = str(UUID(str(asked.get("uuid") or Readout().uuid)))
+    except ValueError:
+        _refuse("uuid", f"{str(asked['uuid'])[:40]!r} is not a UUID")
+    return Readout(shots=shots, tag=f"bitstrings_{suffix}" if suffix else "bitstrings", uuid=id)
 
 
 def legacy(configuration: Mapping[str, Any] | None) -> None:

@@ -128,7 +128,7 @@ class Routes:
     async def cancel_jobs(self, asked: Asked) -> dict[str, Any]:
         batch, jobs = await self._chosen(asked)
         live = {job["id"] for job in jobs if job["status"] in ("PENDING", "RUNNING")}
-        ended = [await self._stop(asked, id) for id in batch.jobs if id in live]
+        ended = await asyncio.gather(*(self._stop(asked, id) for id in batch.jobs if id in live))
         return {"jobs": [words.job(task, batch.id, batch.project) for task in ended], "errors": {}}
 
     async def rebatch(self, asked: Asked) -> dict[str, Any]:
@@ -284,8 +284,8 @@ class Routes:
 
     async def _cancel(self, asked: Asked, id: str) -> dict[str, Any]:
         batch = await self._batches.change(asked.desk, asked.actor, id, open=False, cancelled=True)
-        for task in await self._batches.tasks(asked.desk, asked.actor, batch):
-            await asked.desk.cancel(asked.actor, task.id)
+        tasks = await self._batches.tasks(asked.desk, asked.actor, batch)
+        await asyncio.gather(*(asked.desk.cancel(asked.actor, task.id) for task in tasks if not task.ended_s))
         return _batch(batch, await self._ended(asked, batch, CANCEL_S))
 
     async def _stop(self, asked: Asked, id: str) -> wire.Task:
@@ -320,8 +320,10 @@ def _batch(batch: Batch, tasks: list[wire.Task], sequence: str | None = None) ->
 
 
 def _why(task: wire.Task) -> str:
-    status = words.STATUS[task.state]
-    return f"job {task.id} is {status}" + (f": {task.error.message}" if task.error else ": it has no result")
+    """Why a job has no result."""
+    if task.error:
+        return f"job {task.id} failed: {task.error.message}"
+    return f"job {task.id} is {words.STATUS[task.state]}" + ("" if task.ended_s else ", its result is not there yet")
 
 
 CORE, ACCOUNT = "/core-fast/api", "/account"

@@ -15,7 +15,7 @@ from msgspec import Meta
 from quarterdeck import wire
 from quarterdeck.errors import QuarterdeckError
 
-Label = Annotated[str, Meta(max_length=200)]
+Label = Annotated[str, Meta(max_length=200, pattern=r"^[^\x00-\x1f\x7f]*\Z")]
 Tags = Annotated[list[Label], Meta(max_length=100)]
 MOST_JOBS = 5000
 """Jobs of one batch."""
