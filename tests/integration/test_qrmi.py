@@ -153,3 +153,46 @@ def test_a_thousand_sessions_of_fifty_users(munged: Munged, tmp_path: Path) -> N
             time.sleep(0.05)
         assert sockets(site.process.pid) <= before, "connections were left open"
         Audit().read(ev.decode(json.dumps(event)) for event in site.events())
+
+
+def ahs(separation_m: float) -> dict[str, Any]:
+    """A pulse of area pi on two atoms, as CUDA-Q writes it: SI units, numbers as text."""
+    times = ["0.00000000", "0.00000050"]
+
+    def series(value: str) -> dict[str, Any]:
+        return {"pattern": "uniform", "time_series": {"times": times, "values": [value, value]}}
+
+    sites = [["0.00000000", "0.00000000"], [f"{separation_m:.8f}", "0.00000000"]]
+    drive = {"amplitude": series("6283185.30717959"), "detuning": series("0.0"), "phase": series("0.0")}
+    return {
+        "setup": {"ahs_register": {"sites": sites, "filling": [1, 1]}},
+        "hamiltonian": {"drivingFields": [drive], "localDetuning": []},
+    }
+
+
+@pytest.mark.parametrize("text", [True, False], ids=["text", "object"])
+def test_an_analog_hamiltonian_as_the_sequence(site: Daemon, munged: Munged, text: bool) -> None:
+    """Far apart both atoms flip; close together the blockade lets only one."""
+    munge = Munge(str(munged.socket))
+    counts = []
+    with httpx.Client(base_url=url(site), timeout=60.0, trust_env=False) as http:
+
+        def ask(method: str, path: str, session: str = "", **more: Any) -> Any:
+            answer = http.request(
+                method, path, headers={"X-Munge-Cred": munge.encode(), "X-Warden-Session": session}, **more
+            )
+            assert answer.status_code == 200, answer.text
+            return answer.json()
+
+        session = ask("POST", "/sessions", json={"user_id": "0", "slurm_job_id": "6"})["id"]
+        for separation_m in (15e-6, 5e-6):
+            document: Any = ahs(separation_m)
+            body = {"sequence": json.dumps(document) if text else document, "shots": 100}
+            job = ask("POST", "/jobs", session, json=body)
+            done = ask("GET", f"/jobs/{job['id']}")
+            assert done["status"] == "DONE", done
+            counts.append(json.loads(done["results"])["counter"])
+    munge.close()
+    far, near = counts
+    assert far.get("11", 0) > 90 and near.get("11", 0) < 5
+    assert near.get("01", 0) + near.get("10", 0) > 20
