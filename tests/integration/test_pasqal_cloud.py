@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import json
 import os
@@ -11,23 +12,28 @@ import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import httpx
 import pytest
 
-from quarterdeck.daemon.dialects.pasqal_cloud import readout
+from quarterdeck import wire
+from quarterdeck.daemon.dialects.pasqal_cloud import readout, words
+from quarterdeck.daemon.dialects.pasqal_cloud.app import PasqalCloud
 from quarterdeck.daemon.dialects.pasqal_cloud.body import unpack
 from quarterdeck.daemon.dialects.pasqal_cloud.links import Links
 from quarterdeck.daemon.dialects.pasqal_cloud.routes import ROUTES
+from quarterdeck.daemon.dialects.pasqal_cloud.settings import PasqalCloudSettings
 from quarterdeck.daemon.dialects.pasqal_cloud.types import Types
+from quarterdeck.daemon.http.identity import Identity
 from quarterdeck.devices.driver import Target
-from quarterdeck.errors import BadRequest, Forbidden, Invalid, TooLarge
+from quarterdeck.errors import BadRequest, Forbidden, Invalid, StoreUnavailable, TooLarge
 
 from .running import Daemon, as_nobody
 
 ROOT = Path(__file__).resolve().parents[2]
-PYTHON = ROOT / ".tools" / "clients" / "pasqal" / "bin" / "python"
+CLIENTS = ROOT / ".tools" / "clients"
 DEVICE = "fresnel-emulator"
 DEVICES = {DEVICE: {"driver": "neutral-atom-emulator", "time_scale": 1000}}
 ONES = ["0.00000000", "0.00000100"]
@@ -64,16 +70,18 @@ def base(daemon: Daemon) -> str:
     return daemon.url() + "/pasqal-cloud"
 
 
-def run(daemon: Daemon, script: str, stdin: str = "", **environ: str) -> dict[str, Any]:
+def run(
+    daemon: Daemon, script: str, stdin: str = "", name: str = "pasqal", install: str = "./run clients", **environ: str
+) -> Any:
     """Run a client's script. Returns the JSON on its last line."""
-    if not PYTHON.exists():
-        pytest.skip("the clients of Pasqal Cloud are not installed: ./run clients")
-    command = [PYTHON, ROOT / "tests" / "clients" / script, base(daemon), token(daemon)]
+    python = CLIENTS / name / "bin" / "python"
+    if not python.exists():
+        pytest.skip(f"the client {name} is not installed: {install}")
+    command = [python, ROOT / "tests" / "clients" / script, base(daemon), token(daemon)]
     environ = {"OPENBLAS_NUM_THREADS": "1", "PATH": "/usr/bin:/bin", "NO_PROXY": "*", **environ}
     done = subprocess.run(command, input=stdin, env=environ, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
-    told: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
-    return told
+    return json.loads(done.stdout.splitlines()[-1])
 
 
 def test_pulsers_backends(site: Daemon) -> None:
@@ -90,6 +98,10 @@ def test_pulsers_backends(site: Daemon) -> None:
     assert seen["duration_ns"] == 400
     assert seen["emulator"] == 1000 and seen["observable"] == 77
     assert "occupation" in seen["refused"] and "invalid" in seen["refused"]
+
+
+def test_the_older_package_of_pulser(site: Daemon) -> None:
+    assert run(site, "pasqal_older.py", name="pasqal-0.22") == [10, 20, 20, 30]
 
 
 def test_qiskits_provider(site: Daemon) -> None:
@@ -116,6 +128,17 @@ def test_qrmi(tmp_path: Path) -> None:
     assert "404" in seen["bogus"] and "no batch" in seen["bogus"]
     assert "422" in seen["bad"] and "bad_program" in seen["bad"]
     assert "401" in seen["stranger"]
+
+
+def test_cudaqs_evolve(site: Daemon) -> None:
+    """Neighbours 5.5 um apart block each other: the outer two of three atoms end up excited."""
+    settings = {"BASE_URL": base(site), "AUTH_TOKEN": token(site), "PROJECT_ID": "p"}
+    environ = {f"EMU_MPS_QRMI_PASQAL_CLOUD_{key}": value for key, value in settings.items()}
+    # With its dependencies it takes gigabytes, none of which this target uses; so it is not among `./run clients`.
+    install = "pip install --no-deps cuda-quantum-cu13==0.16.0.post1 astpretty; pip install numpy scipy requests"
+    job = {"SLURM_JOB_QPU_RESOURCES": "EMU_MPS", "SLURM_JOB_QPU_TYPES": "pasqal-cloud", "HOME": str(site.state)}
+    seen = run(site, "cudaq_evolve.py", "", "cudaq", f"in .tools/clients/cudaq, {install}", **environ, **job)
+    assert sum(seen["counts"].values()) == 100 and seen["counts"]["101"] > 70
 
 
 def test_the_rest_of_the_sdk(tmp_path: Path) -> None:
@@ -511,3 +534,92 @@ def test_every_route_is_in_the_documentation() -> None:
     text = (ROOT / "docs" / "pasqal-cloud.md").read_text()
     rows = re.findall(r"^\| `(GET|POST|PUT|PATCH|DELETE) (/\S*)`", text, re.MULTILINE)
     assert sorted(rows) == sorted((route.method, route.path) for route in ROUTES)
+
+
+def test_a_job_that_fails_says_why() -> None:
+    task = wire.Task(
+        id="t1", version=3, device=DEVICE, program="p", shots=9, shots_done=0, state="failed", user="u", project="",
+        session="", name="", class_="test", parameters={"omega": 1.0}, submitted_s=1.0, started_s=2.0, ended_s=3.5,
+        slices=1, qpu_s=0.0, partial=True, error=wire.Error(code="bad_program", message="no pulse"),
+    )  # fmt: skip
+    job = words.job(task, "b1", "p1")
+    assert (job["status"], job["errors"], job["runs"]) == ("ERROR", ["bad_program: no pulse"], 9)
+    assert (job["batch_id"], job["project_id"], job["variables"]) == ("b1", "p1", {"omega": 1.0})
+    assert job["end_timestamp"] == job["updated_at"] == "1970-01-01T00:00:03.500+00:00"
+
+
+@pytest.mark.parametrize(
+    ("states", "open", "cancelled", "status"),
+    [
+        ("", True, False, "PENDING"), ("queued", True, False, "PENDING"), ("queued done", False, False, "RUNNING"),
+        ("running queued", False, False, "RUNNING"), ("cancelling", False, True, "RUNNING"),
+        ("done", True, False, "RUNNING"), ("done done", False, False, "DONE"), ("done failed", False, False, "ERROR"),
+        ("done cancelled", False, True, "DONE"), ("cancelled", False, False, "CANCELED"), ("", False, True, "CANCELED"),
+        ("", False, False, "DONE"),
+    ],
+)  # fmt: skip
+def test_status_of_a_batch(states: str, open: bool, cancelled: bool, status: str) -> None:
+    jobs = [cast(Any, SimpleNamespace(state=state)) for state in states.split()]
+    assert words.batch_status(jobs, open, cancelled) == status
+
+
+# -- what goes wrong within ---------------------------------------------------------------------------------------
+
+
+class Trouble:
+    """A house whose store fails. Without a desk it is still starting."""
+
+    identity = Identity(owner="o", owner_uid=-1, token="")
+    max_body_bytes = 1000
+    trouble = "no space left"
+
+    def __init__(self, desk: Any) -> None:
+        self.desk = desk
+
+    async def pass_on(self, request: Any, raw: bytes, actor: Any = None, path: str = "", more: Any = None) -> None:
+        return None
+
+
+class Failing:
+    """A desk that accepted something, perhaps."""
+
+    class engine:
+        targets: dict[str, Target] = {}  # noqa: RUF012
+
+    async def note(self, *_: Any) -> bytes:
+        raise StoreUnavailable("the store", "no space left", 2.0)
+
+    async def submit_all(self, *_: Any) -> None:
+        raise StoreUnavailable("the store", "no space left", 2.0)
+
+
+@pytest.mark.parametrize(
+    ("desk", "method", "path", "status"),
+    [
+        (None, "GET", "v2/jobs?batch_id=b", 429), (None, "POST", "v1/batches", 429),
+        (Failing(), "GET", "v1/batches/b/status", 429), (Failing(), "PATCH", "v2/batches/b/cancel", 429),
+        (Failing(), "POST", "v2/batches/b/jobs", 503),
+    ],
+)  # fmt: skip
+def test_only_what_was_not_accepted_is_asked_for_again(desk: Any, method: str, path: str, status: int) -> None:
+    """The SDK repeats a POST answered 429, 500, 502 or 504; it gives up at 503."""
+
+    async def ask() -> httpx.Response:
+        app = PasqalCloud(cast(Any, Trouble(desk)), PasqalCloudSettings())
+
+        async def known(scope: Any, receive: Any, send: Any) -> None:
+            await app({**scope, "state": {"peer_uid": os.geteuid()}}, receive, send)
+
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(known), base_url="http://q") as http:
+            return await http.request(method, f"/core-fast/api/{path}", content=b"[]")
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == status and "no space left" in answer.json()["data"]["description"]
+    assert ("Retry-After" in answer.headers) is (status == 429)
+
+
+def test_the_settings_name_devices_that_there_are() -> None:
+    PasqalCloudSettings(devices={"FRESNEL": "a"}).check({"a"})
+    with pytest.raises(Invalid) as refused:
+        PasqalCloudSettings(devices={"FRESNEL": "b"}).check({"a"})
+    assert refused.value.where == "pasqal_cloud.devices.FRESNEL"
