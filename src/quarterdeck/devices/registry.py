@@ -16,6 +16,8 @@ GROUP = "quarterdeck.drivers"
 KINDS = {
     "fake": "quarterdeck.devices.faulty:fake",
     "neutral-atom-emulator": "quarterdeck.devices.neutral_atom:NeutralAtomEmulator",
+    "pasqal-qpu": "quarterdeck.devices.pasqal_qpu:PasqalQpu",
+    "qrmi": "quarterdeck.devices.qrmi:Qrmi",
 }
 
 

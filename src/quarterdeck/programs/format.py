@@ -9,12 +9,15 @@ from quarterdeck.programs.program import Summary
 
 FORMATS = {
     "ahs": "quarterdeck.programs.ahs",
+    "iqm": "quarterdeck.programs.vendor",
     "opaque": "quarterdeck.programs.opaque",
+    "openqasm3": "quarterdeck.programs.vendor",
     "pulser": "quarterdeck.programs.pulser",
+    "qir": "quarterdeck.programs.vendor",
 }
 """Name to the module that has `summarise(payload) -> Summary`."""
 
-INSTANT = frozenset({"opaque"})
+INSTANT = frozenset({"iqm", "opaque", "openqasm3", "qir"})
 """Formats whose summary takes no time: no worker process is needed, nor a look whether the program is known."""
 
 
