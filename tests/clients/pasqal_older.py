@@ -31,8 +31,8 @@ fresnel = connection.fetch_available_devices()["FRESNEL"]
 backend = QPUBackend(pair(fresnel), connection)
 jobs = [{"runs": 10, "variables": {"omega": 0.0}}, {"runs": 20, "variables": {"omega": 4.0}}]
 counts = [dict(one.final_bitstrings) for one in backend.run(jobs, wait=True).results]
-with backend.open_batch():
-    counts.append(dict(backend.run(jobs[1:], wait=True).results[0].final_bitstrings))
+with backend.open_batch():  # in open batches, this version never waits
+    backend.run(jobs[1:])
 emulator = EmuFreeBackend(pair(AnalogDevice, 4.0), connection)
 counts.append(dict(emulator.run([{"runs": 30}], wait=True).results[0].final_bitstrings))
 print(json.dumps([sum(one.values()) for one in counts]))

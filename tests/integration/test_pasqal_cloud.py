@@ -23,8 +23,8 @@ from quarterdeck.daemon.dialects.pasqal_cloud import readout, words
 from quarterdeck.daemon.dialects.pasqal_cloud.app import PasqalCloud
 from quarterdeck.daemon.dialects.pasqal_cloud.body import unpack
 from quarterdeck.daemon.dialects.pasqal_cloud.links import Links
-from quarterdeck.daemon.dialects.pasqal_cloud.routes import ROUTES
 from quarterdeck.daemon.dialects.pasqal_cloud.settings import PasqalCloudSettings
+from quarterdeck.daemon.dialects.pasqal_cloud.table import ROUTES
 from quarterdeck.daemon.dialects.pasqal_cloud.types import Types
 from quarterdeck.daemon.http.identity import Identity
 from quarterdeck.devices.driver import Target
@@ -101,7 +101,7 @@ def test_pulsers_backends(site: Daemon) -> None:
 
 
 def test_the_older_package_of_pulser(site: Daemon) -> None:
-    assert run(site, "pasqal_older.py", name="pasqal-0.22") == [10, 20, 20, 30]
+    assert run(site, "pasqal_older.py", name="pasqal-0.22") == [10, 20, 30]
 
 
 def test_qiskits_provider(site: Daemon) -> None:
@@ -374,6 +374,10 @@ def test_types_stand_for_devices() -> None:
     one = Types({"a-1": atoms, "b": other}, {})
     assert one.device("FRESNEL") == one.device("emu_mps") == one.device("A_1") == one.device("orion") == "a-1"
     assert set(one.specs()) == {"FRESNEL", "a-1"} and one.of_program("AnalogDevice") == "a-1"
+    qpu = Target(name="q", modality="neutral-atom", qubits=9, formats=("pulser",), emulated=False)
+    both, hardware = Types({"a-1": atoms, "q": qpu}, {}), Types({"q": qpu}, {})
+    assert (both.device("FRESNEL"), both.device("EMU_FREE")) == ("q", "a-1")
+    assert hardware.devices == {"FRESNEL": "q", "q": "q"}  # who asks for an emulator gets no QPU
     two = Types({"a-1": atoms, "c": Target(name="c", modality="neutral-atom", qubits=9, formats=("pulser",))}, {})
     assert two.of_program("Orion") == "a-1"
     for type in ("FRESNEL", "", "b"):
@@ -577,7 +581,8 @@ class Trouble:
         self.desk = desk
 
     async def pass_on(self, request: Any, raw: bytes, actor: Any = None, path: str = "", more: Any = None) -> None:
-        return None
+        if self.desk is None and path.endswith("cudaq/job"):
+            raise StoreUnavailable("the leading daemon", "no space left in the pipe", 1.0)
 
 
 class Failing:
@@ -598,7 +603,7 @@ class Failing:
     [
         (None, "GET", "v2/jobs?batch_id=b", 429), (None, "POST", "v1/batches", 429),
         (Failing(), "GET", "v1/batches/b/status", 429), (Failing(), "PATCH", "v2/batches/b/cancel", 429),
-        (Failing(), "POST", "v2/batches/b/jobs", 503),
+        (Failing(), "POST", "v2/batches/b/jobs", 503), (None, "POST", "v1/cudaq/job", 503),
     ],
 )  # fmt: skip
 def test_only_what_was_not_accepted_is_asked_for_again(desk: Any, method: str, path: str, status: int) -> None:

@@ -17,8 +17,9 @@ from quarterdeck.daemon.desk import Actor, Desk
 from quarterdeck.daemon.dialects.pasqal_cloud import words
 from quarterdeck.daemon.dialects.pasqal_cloud.body import unpack
 from quarterdeck.daemon.dialects.pasqal_cloud.links import Links
-from quarterdeck.daemon.dialects.pasqal_cloud.routes import ROUTES, Asked, Plain, Route, Routes
+from quarterdeck.daemon.dialects.pasqal_cloud.routes import Asked, Plain, Routes
 from quarterdeck.daemon.dialects.pasqal_cloud.settings import PasqalCloudSettings
+from quarterdeck.daemon.dialects.pasqal_cloud.table import ROUTES, Route
 from quarterdeck.daemon.dialects.pasqal_cloud.types import Types
 from quarterdeck.daemon.http.app import read_body
 from quarterdeck.daemon.http.identity import Identity
@@ -40,8 +41,8 @@ NOBODY = Actor("nobody")
 PLACE = "/pasqal-cloud"
 """Where every daemon has it mounted, whatever else."""
 NO_PASSWORDS = (
-    "Quarterdeck keeps no passwords: open a session (qdeck session open) and give its token with a token_provider, or "
-    "as QRMI_PASQAL_CLOUD_AUTH_TOKEN"
+    "Quarterdeck keeps no passwords: open a session (qdeck session open --json) and give its token with a "
+    "token_provider, or as QRMI_PASQAL_CLOUD_AUTH_TOKEN"
 )
 
 
@@ -78,20 +79,27 @@ class PasqalCloud:
         await (await self._answer(request))(scope, receive, send)
 
     async def _answer(self, request: Request) -> Response:
-        reached = False  # the desk may have acted: clients must not send a POST again by themselves
+        reached = False  # a POST that somebody may have acted upon: clients must not send it again by themselves
         try:
             route, id = self._find(request)
             actor = self._house.identity.of(request) if route.known else NOBODY
             raw = await read_body(request, self._house.max_body_bytes) if request.method != "GET" else b""
             desk = self._house.desk
+            reached = request.method == "POST"
             if desk is None:
-                return await self._pass_on(request, raw, actor if actor.user or not route.known else None)
+                who = actor if actor.user or not route.known else None
+                passed = await self._house.pass_on(
+                    request, raw, who, PLACE + request.scope["path"], {"x-qdeck-base": self._base(request)}
+                )
+                if passed is None:
+                    reached = False
+                    raise StoreUnavailable("the daemon", self._house.trouble or "it is starting", 1.0)
+                return passed
             if route.known and not actor.user:  # this daemon took the lead meanwhile
                 actor = self._house.identity.of(request)
             raw = unpack(raw, request.headers.get("content-encoding", ""), self._house.max_body_bytes)
             if self._types is None:
                 self._types = Types(desk.engine.targets, self._settings.devices)
-            reached = request.method == "POST"
             told = await route.serve(
                 self._routes, Asked(desk, actor, self._types, id, raw, request, self._base(request))
             )
@@ -104,14 +112,7 @@ class PasqalCloud:
             return Response(status_code=499)
         except Exception as error:
             log.exception("%s %s failed", request.method, request.scope["path"], exc_info=error)
-            return _failed(QuarterdeckError())
-
-    async def _pass_on(self, request: Request, raw: bytes, actor: Actor | None) -> Response:
-        more = {"x-qdeck-base": self._base(request)}
-        passed = await self._house.pass_on(request, raw, actor, PLACE + request.scope["path"], more)
-        if passed is None:
-            raise StoreUnavailable("the daemon", self._house.trouble or "it is starting", 1.0)
-        return passed
+            return _failed(QuarterdeckError(), status=503 if reached else 500)
 
     def _find(self, request: Request) -> tuple[Route, str]:
         """The route and the id in the path. Raises `NotFound`, `MethodNotAllowed`, or why there are no passwords."""
@@ -155,14 +156,14 @@ def _response(told: Any) -> Response:
 
 
 def _unavailable(error: Unavailable, again: bool) -> Response:
-    """The SDK repeats 429 after Retry-After seconds, and gives up at 503."""
+    """The SDK repeats 408, 425, 429, 500, 502 and 504, a POST, too, but gives up at 503."""
     if not again:
         return _failed(error)
     wait_s = max(1, round(error.retry_after_s))
     return _failed(TooManyRequests(str(error), wait_s), {"Retry-After": str(wait_s)})
 
 
-def _failed(error: QuarterdeckError, headers: Mapping[str, str] | None = None) -> Response:
+def _failed(error: QuarterdeckError, headers: Mapping[str, str] | None = None, status: int = 0) -> Response:
     told, more = words.failure(error), dict(headers or {})
     if isinstance(error, _NoPasswords):
         told = {**told, "error": "invalid_grant", "error_description": str(error)}  # as OAuth 2 says it (RFC 6749)
@@ -172,4 +173,4 @@ def _failed(error: QuarterdeckError, headers: Mapping[str, str] | None = None) -
         more["Allow"] = error.allowed
     if isinstance(error, TooLarge):
         more["Connection"] = "close"  # the rest of the body is not read
-    return Response(_encode(told), error.status, more, "application/json")
+    return Response(_encode(told), status or error.status, more, "application/json")

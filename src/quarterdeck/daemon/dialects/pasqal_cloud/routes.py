@@ -1,9 +1,8 @@
-"""What each route does. Rows of `ROUTES` are all there is; docs/pasqal-cloud.md has the same rows."""
+"""What each route does: see `table` for where it is."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from time import time
 from typing import Any
 
@@ -12,7 +11,7 @@ from starlette.requests import Request
 
 from quarterdeck import wire
 from quarterdeck.daemon.desk import Actor, Desk
-from quarterdeck.daemon.dialects.pasqal_cloud import filters, readout, words
+from quarterdeck.daemon.dialects.pasqal_cloud import filters, readout, views, words
 from quarterdeck.daemon.dialects.pasqal_cloud.batches import NAME, Batch, Batches, batch_of, new_id
 from quarterdeck.daemon.dialects.pasqal_cloud.links import Links
 from quarterdeck.daemon.dialects.pasqal_cloud.types import Types
@@ -44,19 +43,6 @@ class Plain(msgspec.Struct, frozen=True):
     """An answer without the envelope."""
 
     body: dict[str, Any]
-
-
-Serve = Callable[["Routes", Asked], Awaitable[Any]]
-
-
-class Route(msgspec.Struct, frozen=True):
-    """A route. `known`: whether a token is asked for; `{id}` in the path stands for an id or a type."""
-
-    method: str
-    path: str
-    about: str
-    serve: Serve
-    known: bool = True
 
 
 class Routes:
@@ -95,7 +81,7 @@ class Routes:
     async def create(self, asked: Asked) -> dict[str, Any]:
         told = decode(_batch_body, asked.raw)
         batch, tasks = await self._batches.create(asked.desk, asked.actor, asked.types, told, time())
-        return _batch(batch, tasks, told.sequence_builder)
+        return views.whole(batch, tasks, told.sequence_builder)
 
     async def batch(self, asked: Asked) -> dict[str, Any]:
         return await self._whole(asked, await self._batches.get(asked.desk, asked.actor, asked.id), sequence=True)
@@ -103,7 +89,7 @@ class Routes:
     async def batch_status(self, asked: Asked) -> dict[str, Any]:
         batch = await self._batches.get(asked.desk, asked.actor, asked.id)
         tasks = await self._ended(asked, batch, self._hold_s)
-        return {"id": batch.id, "status": _status(batch, tasks), "jobs_count_per_status": words.counted(tasks)}
+        return {"id": batch.id, "status": views.status(batch, tasks), "jobs_count_per_status": words.counted(tasks)}
 
     async def add_jobs(self, asked: Asked) -> dict[str, Any]:
         jobs = decode(_jobs_body, asked.raw)
@@ -161,7 +147,7 @@ class Routes:
                 found.append(await self._batches.get(asked.desk, asked.actor, id))
             except NotFound:
                 continue  # a task that was named like one
-        told = [_batch(one, await self._batches.tasks(asked.desk, asked.actor, one)) for one in found]
+        told = [views.whole(one, await self._batches.tasks(asked.desk, asked.actor, one)) for one in found]
         query = asked.request.query_params
         return words.success(*filters.page(filters.chosen(told, query, filters.BATCHES), query))
 
@@ -170,7 +156,7 @@ class Routes:
         told = {}
         for task in await self._ended(asked, batch, 0.0):
             if task.state != "done":
-                raise Conflict(_why(task))
+                raise Conflict(views.why(task))
             result = await asked.desk.result(asked.actor, task.id, False)
             told[task.id] = {"counter": result.counts}
         return told
@@ -183,7 +169,7 @@ class Routes:
         if query.getlist("batch_id"):
             for id in query.getlist("batch_id"):
                 batch = await self._batches.get(asked.desk, asked.actor, id)
-                told += _jobs(batch, await self._batches.tasks(asked.desk, asked.actor, batch))[::-1]
+                told += views.jobs(batch, await self._batches.tasks(asked.desk, asked.actor, batch))[::-1]
         else:
             known: dict[str, Batch | None] = {}
             for task in await self._batches.recent(asked.desk, asked.actor):
@@ -244,12 +230,12 @@ class Routes:
         program = wire.ProgramUpload(format="ahs", payload=told.document())
         task = wire.TaskSubmit(device=batch.device, program=program, shots=told.shots, name=NAME + batch.id)
         batch, tasks = await self._batches.extend(asked.desk, asked.actor, batch, [task])
-        return {"id": batch.id, "status": _status(batch, tasks)}
+        return {"id": batch.id, "status": views.status(batch, tasks)}
 
     async def cudaq_job(self, asked: Asked) -> dict[str, Any]:
         batch = await self._batches.get(asked.desk, asked.actor, asked.id)
         tasks = await self._ended(asked, batch, 0.0)
-        told: dict[str, Any] = {"id": batch.id, "status": _status(batch, tasks), "result": None}
+        told: dict[str, Any] = {"id": batch.id, "status": views.status(batch, tasks), "result": None}
         if told["status"] == "DONE" and len(tasks) == 1:
             told["result"] = {"counter": (await asked.desk.result(asked.actor, tasks[0].id, False)).counts}
         return told
@@ -265,7 +251,7 @@ class Routes:
     async def _whole(self, asked: Asked, batch: Batch, sequence: bool = False) -> dict[str, Any]:
         tasks = await self._batches.tasks(asked.desk, asked.actor, batch)
         program = batch.program or (tasks[0].program if tasks else "")
-        return _batch(batch, tasks, await asked.desk.payload(program) if sequence and program else None)
+        return views.whole(batch, tasks, await asked.desk.payload(program) if sequence and program else None)
 
     async def _ended(self, asked: Asked, batch: Batch, hold_s: float) -> list[wire.Task]:
         """The batch's jobs, once all have ended or after `hold_s`."""
@@ -279,78 +265,15 @@ class Routes:
 
     async def _chosen(self, asked: Asked) -> tuple[Batch, list[dict[str, Any]]]:
         batch = await self._batches.get(asked.desk, asked.actor, asked.id)
-        jobs = _jobs(batch, await self._batches.tasks(asked.desk, asked.actor, batch))
+        jobs = views.jobs(batch, await self._batches.tasks(asked.desk, asked.actor, batch))
         return batch, filters.chosen(jobs, asked.request.query_params, filters.JOBS)
 
     async def _cancel(self, asked: Asked, id: str) -> dict[str, Any]:
         batch = await self._batches.change(asked.desk, asked.actor, id, open=False, cancelled=True)
         tasks = await self._batches.tasks(asked.desk, asked.actor, batch)
         await asyncio.gather(*(asked.desk.cancel(asked.actor, task.id) for task in tasks if not task.ended_s))
-        return _batch(batch, await self._ended(asked, batch, CANCEL_S))
+        return views.whole(batch, await self._ended(asked, batch, CANCEL_S))
 
     async def _stop(self, asked: Asked, id: str) -> wire.Task:
         task = await asked.desk.cancel(asked.actor, id)
         return task if task.ended_s else await asked.desk.task(asked.actor, id, CANCEL_S)
-
-
-def _status(batch: Batch, tasks: list[wire.Task]) -> str:
-    return words.batch_status(tasks, batch.open, batch.cancelled)
-
-
-def _jobs(batch: Batch, tasks: list[wire.Task]) -> list[dict[str, Any]]:
-    return [words.job(task, batch.id, batch.project) for task in tasks]
-
-
-def _batch(batch: Batch, tasks: list[wire.Task], sequence: str | None = None) -> dict[str, Any]:
-    """A batch with its jobs, which saves clients from asking for them."""
-    started = [task.started_s for task in tasks if task.started_s]
-    ended = max((task.ended_s for task in tasks), default=0.0) if all(task.ended_s for task in tasks) else 0.0
-    changed = max((task.ended_s or task.started_s for task in tasks), default=0.0)
-    told = {
-        "id": batch.id, "open": batch.open, "complete": not batch.open, "status": _status(batch, tasks),
-        "created_at": words.stamp(batch.created_s), "updated_at": words.stamp(max(changed, batch.created_s)),
-        "device_type": batch.device_type, "project_id": batch.project, "user_id": batch.user,
-        "jobs_count": len(tasks), "jobs_count_per_status": words.counted(tasks), "job_ids": [t.id for t in tasks],
-        "jobs": _jobs(batch, tasks), "start_datetime": words.stamp(min(started, default=0.0)),
-        "end_datetime": words.stamp(0.0 if batch.open else ended), "configuration": batch.configuration,
-        "backend_configuration": batch.backend_configuration, "tags": batch.tags, "parent_id": batch.parent,
-        "webhook": None, "device_status": None,
-    }  # fmt: skip
-    return {**told, "sequence_builder": sequence} if sequence is not None else told
-
-
-def _why(task: wire.Task) -> str:
-    """Why a job has no result."""
-    if task.error:
-        return f"job {task.id} failed: {task.error.message}"
-    return f"job {task.id} is {words.STATUS[task.state]}" + ("" if task.ended_s else ", its result is not there yet")
-
-
-CORE, ACCOUNT = "/core-fast/api", "/account"
-ROUTES = (
-    Route("GET", CORE + "/v1/devices", "Status of a device type (QRMI)", Routes.devices, known=False),
-    Route("GET", CORE + "/v1/devices/specs", "Specifications of the devices", Routes.specs),
-    Route("GET", CORE + "/v1/devices/specs/{id}", "Specification of a device type (QRMI)", Routes.spec),
-    Route("GET", CORE + "/v1/devices/public-specs", "The same for everybody", Routes.public_specs, known=False),
-    Route("POST", CORE + "/v1/batches", "Submit a batch of jobs", Routes.create),
-    Route("GET", CORE + "/v1/batches", "List one's batches", Routes.batches),
-    Route("PATCH", CORE + "/v1/batches/cancel", "Cancel several batches", Routes.cancel_batches),
-    Route("GET", CORE + "/v1/batches/{id}/status", "Status of a batch; held until its jobs ended", Routes.batch_status),
-    Route("GET", CORE + "/v1/batches/{id}/full_results", "Counts of its jobs (QRMI)", Routes.full_results),
-    Route("POST", CORE + "/v1/batches/{id}/rebatch", "Run jobs of a batch again, in a new one", Routes.rebatch),
-    Route("PATCH", CORE + "/v1/batches/{id}/tags", "Set its tags", Routes.tags),
-    Route("GET", CORE + "/v2/batches/{id}", "A batch with its jobs and sequence", Routes.batch),
-    Route("POST", CORE + "/v2/batches/{id}/jobs", "Add jobs to an open batch", Routes.add_jobs),
-    Route("PATCH", CORE + "/v2/batches/{id}/complete", "Close an open batch", Routes.complete),
-    Route("PATCH", CORE + "/v2/batches/{id}/cancel", "Cancel a batch", Routes.cancel),
-    Route("PATCH", CORE + "/v2/batches/{id}/cancel/jobs", "Cancel some of its jobs", Routes.cancel_jobs),
-    Route("GET", CORE + "/v2/jobs", "List one's jobs", Routes.jobs),
-    Route("GET", CORE + "/v2/jobs/{id}", "A job; held until it ended, but for the SDK", Routes.job),
-    Route("PATCH", CORE + "/v2/jobs/{id}/cancel", "Cancel a job", Routes.cancel_job),
-    Route("GET", CORE + "/v1/jobs/{id}/status", "Status of a job; held until it ended", Routes.job_status),
-    Route("GET", CORE + "/v1/jobs/{id}/results_link", "Where its result is; null before", Routes.results_link),
-    Route("GET", "/results/{id}", "The result behind such a link", Routes.results, known=False),
-    Route("POST", CORE + "/v1/cudaq/job", "Submit an AHS program (CUDA-Q)", Routes.cudaq_create),
-    Route("GET", CORE + "/v1/cudaq/job/{id}", "Its status and counts", Routes.cudaq_job),
-    Route("GET", ACCOUNT + "/api/v1/projects", "One's projects: those of one's open sessions", Routes.projects),
-)

@@ -18,8 +18,8 @@ class PasqalCloudSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unkn
         dict[str, str],
         Meta(
             description="Device types of clients and the devices that they stand for: {FRESNEL = "
-            '"fresnel-emulator"}. Empty: FRESNEL and the EMU_ types stand for the neutral-atom device, if there is '
-            "only one. Devices always have their own names, too."
+            '"fresnel-emulator"}. Empty: FRESNEL stands for the one neutral-atom QPU (else the one emulated), the '
+            "EMU_ types for the one emulated. Devices always have their own names, too."
         ),
     ] = {}
     hold_s: Annotated[

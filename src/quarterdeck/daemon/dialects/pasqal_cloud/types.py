@@ -10,7 +10,7 @@ import msgspec
 from quarterdeck.devices.driver import Target
 from quarterdeck.errors import Invalid
 
-ALIASES = ("FRESNEL", "EMU_FREE", "EMU_MPS", "EMU_FRESNEL", "EMU_SV")
+QPU, EMULATORS = "FRESNEL", ("EMU_FREE", "EMU_MPS", "EMU_FRESNEL", "EMU_SV")
 """Types that unmodified clients insist on (pasqal-cloud 0.24, QRMI 0.26, CUDA-Q 0.16)."""
 
 
@@ -20,7 +20,11 @@ class Types:
     def __init__(self, targets: Mapping[str, Target], given: Mapping[str, str]) -> None:
         self._targets = {name: target for name, target in targets.items() if "pulser" in target.formats}
         atoms = [name for name, target in self._targets.items() if target.modality == "neutral-atom"]
-        usual = dict.fromkeys(ALIASES, atoms[0]) if len(atoms) == 1 else {}
+        emulated = [name for name in atoms if targets[name].emulated]
+        hardware = [name for name in atoms if name not in emulated]
+        usual = {QPU: name} if (name := _only(hardware or emulated)) else {}
+        if name := _only(emulated):
+            usual.update(dict.fromkeys(EMULATORS, name))  # never hardware
         self.devices = {type: name for type, name in (given or usual).items() if name in self._targets}
         self.devices.update({name: name for name in self._targets})
         self._find = {_plain(type): name for type, name in reversed(self.devices.items())}
@@ -50,6 +54,10 @@ class Types:
     def spec(self, type: str) -> str:
         """A type's specification. Raises `Invalid`."""
         return self._targets[self.device(type)].spec
+
+
+def _only(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else ""
 
 
 def _plain(type: str) -> str:
