@@ -99,6 +99,13 @@ def check(payload: str, parameters: Parameters, shots: int, device_spec: str) ->
     return sequence
 
 
+def bound(payload: str, parameters: Parameters, shots: int, device_spec: str) -> str:
+    """The checked sequence on this device with its variables set, as text for whoever takes no parameters."""
+    sequence = check(payload, parameters, shots, device_spec)
+    with _told("$"):
+        return str(sequence.to_abstract_repr())
+
+
 def _same_interactions(sequence: Sequence[Any], device: Device) -> None:
     """Another Rydberg level means other interactions: the same pulses would be another experiment."""
     was = sequence.device
