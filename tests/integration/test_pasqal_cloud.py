@@ -461,6 +461,8 @@ def test_open_batches_survive_kill_9(tmp_path: Path, database: str) -> None:
     with Daemon(tmp_path / "d", database, DEVICES) as daemon:
         bearer = token(daemon)
         with client(daemon, bearer) as http:
+            odd = {"batch_ids": ["\0", "b'"]}  # PostgreSQL takes no NUL
+            assert len(data(http.patch(f"{BATCH}/cancel", json=odd))["errors"]) == 2
             made = batch(http, {"runs": 5}, open=True, tags=["mine"])
             empty = batch(http, open=True)
             link = f"/core-fast/api/v1/jobs/{made['job_ids'][0]}/results_link"
@@ -570,6 +572,9 @@ def test_status_of_a_batch(states: str, open: bool, cancelled: bool, status: str
 # -- what goes wrong within ---------------------------------------------------------------------------------------
 
 
+UUID = "5557ef21-0000-4000-8000-000000000000"
+
+
 class Trouble:
     """A house whose store fails. Without a desk it is still starting."""
 
@@ -602,8 +607,8 @@ class Failing:
     ("desk", "method", "path", "status"),
     [
         (None, "GET", "v2/jobs?batch_id=b", 429), (None, "POST", "v1/batches", 429),
-        (Failing(), "GET", "v1/batches/b/status", 429), (Failing(), "PATCH", "v2/batches/b/cancel", 429),
-        (Failing(), "POST", "v2/batches/b/jobs", 503), (None, "POST", "v1/cudaq/job", 503),
+        (Failing(), "GET", f"v1/batches/{UUID}/status", 429), (Failing(), "PATCH", f"v2/batches/{UUID}/cancel", 429),
+        (Failing(), "POST", f"v2/batches/{UUID}/jobs", 503), (None, "POST", "v1/cudaq/job", 503),
     ],
 )  # fmt: skip
 def test_only_what_was_not_accepted_is_asked_for_again(desk: Any, method: str, path: str, status: int) -> None:

@@ -22,7 +22,8 @@ from quarterdeck.errors import Conflict, Invalid, NotFound
 KIND = "pasqal-batch"
 NAME = "pasqal-cloud batch "
 """Tasks of batches have this name and the batch's id: so the way back from a job to its batch is durable, too."""
-_NAMED = re.compile(NAME + r"([0-9a-f-]{36})\Z")
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}\Z"
+_NAMED = re.compile(f"{NAME}({_UUID})")
 SCANNED = 2000
 """Newest tasks of a user that lists of batches and jobs look at."""
 
@@ -73,9 +74,11 @@ class Batches:
     async def get(self, desk: Desk, actor: Actor, id: str) -> Batch:
         """A batch. Raises `NotFound`, also for another user's."""
         try:
+            if not re.match(_UUID, id):  # ids in bodies may be any text, which not every database takes
+                raise NotFound(KIND, "")
             return _decode(await desk.note(actor, KIND, id))
         except NotFound:
-            raise NotFound("batch", id) from None
+            raise NotFound("batch", id[:128]) from None
 
     async def of_job(self, desk: Desk, actor: Actor, id: str) -> tuple[Batch, wire.Task]:
         """A job and its batch. Raises `NotFound`, also for another user's or a task that is no job."""
