@@ -273,12 +273,14 @@ class Qrmi:
         async with self._acquiring:
             if not self._acquire or (self._token and self._token != instead_of):
                 return
+            if instead_of:
+                self._handles.renew("")
             try:
                 token = str(await self._handles.call(lambda resource: resource.acquire()))
             except QrmiFailed as error:
                 raise DeviceUnavailable(self._name, f"no session: {error.text}", 0.0) from None
             self._token = token
-            self._handles.renew(QRMI_JOB_ACQUISITION_TOKEN=token)
+            self._handles.renew(token)
 
     async def _ask(self, handle: str, use: Any) -> Any:
         """Ask about a task. `NotFound` if it is unknown, `DeviceUnavailable` if the vendor cannot be asked now."""

@@ -17,17 +17,20 @@ SHORTEST_SECRET = 4
 """Values of the environment that are shorter stay in messages: hiding every "0" would leave nothing to read."""
 
 
+TOKEN = "QRMI_JOB_ACQUISITION_TOKEN"
+
+
 class QrmiFailed(Exception):
     """A call of QRMI failed. `kind` is the name of QRMI's exception; the text has no value of the environment in it.
 
-    `http` is the vendor's HTTP status where QRMI tells it (its Pasqal clients do, in the text only), else 0.
+    `http` is the vendor's HTTP status where QRMI tells it (in the text, before the answer's body), else 0.
     """
 
     def __init__(self, kind: str, text: str) -> None:
         super().__init__(f"{kind}: {text}")
         self.kind, self.text = kind, text
-        found = re.search(r"Status: (\d{3})|status code:? (\d{3})|HTTP (\d{3})", text)
-        self.http = int(next(filter(None, found.groups()))) if found else 0
+        found = re.search(r"\b([45]\d\d) [A-Z][a-z]", text)  # such as "Status: 404 Not Found, Fail ..."
+        self.http = int(found[1]) if found else 0
 
     @property
     def unreachable(self) -> bool:
@@ -69,10 +72,12 @@ class Handles:
         except Exception as error:
             raise Invalid(self._where, f"qrmi refuses the settings: {self.scrub(str(error))}") from None
 
-    def renew(self, **changed: str) -> None:
-        """Change the environment: later calls use objects made with it."""
+    def renew(self, token: str) -> None:
+        """Work in another session from now on, or in none: later calls use objects made for it."""
         with self._lock:
-            self._environment |= changed
+            self._environment.pop(TOKEN, None)
+            if token:
+                self._environment[TOKEN] = token
             self._idle.clear()
             self._made += 1
 
