@@ -8,7 +8,21 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli import bench, demo, devices, events, init, replay, run, serve, session, submit, tasks, version
+from quarterdeck.cli import (
+    bench,
+    demo,
+    devices,
+    events,
+    import_warden,
+    init,
+    replay,
+    run,
+    serve,
+    session,
+    submit,
+    tasks,
+    version,
+)
 from quarterdeck.errors import BadProgram, DeviceUnavailable, NotFound, NotReady, QuarterdeckError
 
 app = typer.Typer(
@@ -42,7 +56,7 @@ def options(
         os.environ["QDECK_URL"] = url
 
 
-for module in (serve, init, demo, devices, submit, tasks, session, run, events, replay, bench, version):
+for module in (serve, init, demo, devices, submit, tasks, session, run, events, replay, import_warden, bench, version):
     module.add(app)
 
 
