@@ -99,11 +99,9 @@ def test_kill_9_of_the_near_daemon_starts_nothing_twice(tmp_path: Path) -> None:
         task = submit(near, 100)
         until_far_has_one(far)
         deadline = time.monotonic() + 10
-        while near.http.get(f"/v1/tasks/{task}").json()["state"] != "running":
-            assert time.monotonic() < deadline
-        time.sleep(
-            0.2
-        )  # the handle is written down in this time; before, the start is the one that QRMI cannot tell of
+        while not any(event["event"] == "SliceAccepted" for event in near.events()):
+            assert time.monotonic() < deadline  # until then, the start is one that QRMI cannot tell of
+            time.sleep(0.02)
         near.kill()
         near.start()
         assert near.ended(task)["state"] == "done", near.log()
@@ -160,6 +158,11 @@ def test_through_warden_with_a_real_munged(tmp_path: Path) -> None:
                 assert sum(counts(near, task).values()) == 100
                 sessions = far.http.get("/v1/sessions").json()["items"]
                 assert [session["state"] for session in sessions] == ["open"], sessions
+                far.http.delete(f"/v1/sessions/{sessions[0]['id']}").raise_for_status()
+                again = submit(near, 10)
+                assert near.ended(again)["state"] == "done", near.log()
+                sessions = far.http.get("/v1/sessions").json()["items"]
+                assert len(sessions) == 1  # another one
             finally:
                 near.stop()
                 near.http.close()

@@ -10,6 +10,7 @@ import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,10 @@ Answer = tuple[int, Any]
 
 
 class Vendor:
-    """Answers requests from a table {"GET /path": answer or list of answers, the last one staying}. Not a vendor."""
+    """Answers requests from a table {"GET /path": answer or list of answers, the last one staying}. Not a vendor.
+
+    Paths may be patterns (`*`); the first that fits is taken.
+    """
 
     def __init__(self, table: dict[str, Any]) -> None:
         self.table, self.asked, self.bodies = table, [], []  # type: tuple[dict[str, Any], list[str], list[str]]
@@ -46,7 +50,8 @@ class Vendor:
                 key = f"{self.command} {self.path.partition('?')[0]}"
                 vendor.asked.append(key)
                 vendor.bodies.append(body)
-                told = vendor.table.get(key, (404, {"message": f"nothing at {key}"}))
+                known = next((one for one in vendor.table if fnmatchcase(key, one)), "")
+                told = vendor.table.get(known, (404, {"message": f"nothing at {key}"}))
                 if isinstance(told, list):
                     told = told.pop(0) if len(told) > 1 else told[0]
                 if callable(told):
@@ -109,6 +114,21 @@ def qcs(vendor_url: str) -> dict[str, Any]:
     return {"type": "ibm-quantum-compute-service", "resource": "dev", "environment": environment}
 
 
+def qrs(vendor_url: str) -> dict[str, Any]:
+    told = qcs(vendor_url)
+    environment = {key.replace("QCS", "QRS"): value for key, value in told["environment"].items()}
+    return {**told, "type": "qiskit-runtime-service", "environment": environment}
+
+
+def quantum_system(vendor_url: str) -> dict[str, Any]:
+    """One server is the machine, the identity service and the object store."""
+    keys = {"ENDPOINT": vendor_url, "IAM_ENDPOINT": vendor_url, "IAM_APIKEY": SECRET, "SERVICE_CRN": "crn:secret",
+            "S3_BUCKET": "bucket", "S3_ENDPOINT": vendor_url, "S3_REGION": "here", "AWS_ACCESS_KEY_ID": "who",
+            "AWS_SECRET_ACCESS_KEY": SECRET}  # fmt: skip
+    environment = {f"QRMI_IBM_QS_{key}": value for key, value in keys.items()} | {"QRMI_JOB_TIMEOUT_SECONDS": "3600"}
+    return {"type": "ibm-quantum-system", "resource": "dev", "environment": environment}
+
+
 def encoded(*registers: np.ndarray) -> str:
     """As Qiskit's RuntimeEncoder writes it; each register is an array of shots by bits, bit 0 first."""
 
@@ -138,6 +158,7 @@ def qcs_table() -> dict[str, Any]:
     return {
         "POST /identity/token": {"access_token": "tok", "expiration": 4_000_000_000, "expires_in": 3600},
         "GET /backends": {"devices": [{"name": "dev", "status": {"name": "online"}, "queue_length": 0}]},
+        "GET /backends/dev/status": {"state": True, "status": "active", "message": "", "length_queue": 0},
         "GET /backends/dev/configuration": {"backend_name": "dev", "n_qubits": 127, "max_shots": 5000},
         "GET /backends/dev/properties": {},
         "GET /jobs": {"offset": 0, "limit": 200, "jobs": []},
@@ -148,6 +169,26 @@ def qcs_table() -> dict[str, Any]:
         f"GET /jobs/{JOB}/results": encoded(bits),
         f"GET /jobs/{JOB}/logs": f"the qubit fell out; key {SECRET}",
         f"POST /jobs/{JOB}/cancel": {},
+    }
+
+
+def quantum_system_table() -> dict[str, Any]:
+    def job(status: str) -> dict[str, Any]:
+        return {"id": JOB, "backend": "dev", "program_id": "sampler", "status": status, "storage": {},
+                "created_time": "2026-11-21T00:00:00Z"}  # fmt: skip
+
+    table = qcs_table()
+    return {
+        "POST /identity/token": {"access_token": "tok", "token_type": "Bearer", "expires_in": 3600},
+        "GET /v1/backends/dev": {"name": "dev", "status": "online"},
+        "GET /v1/backends/dev/lanes": {"hpc_workload_manager": {"lanes": 5}, "ibm_quantum_compute": {"lanes": 5}},
+        "GET /v1/backends/dev/configuration": table["GET /backends/dev/configuration"],
+        "GET /v1/backends/dev/properties": {},
+        "GET /v1/jobs": {"jobs": []},
+        "PUT /bucket/input_*.json": "",
+        "POST /v1/jobs": (204, ""),
+        "GET /v1/jobs/*": [job("Running"), job("Completed")],
+        "GET /bucket/results_*.json": table[f"GET /jobs/{JOB}/results"],
     }
 
 
@@ -204,6 +245,8 @@ def felis_table() -> dict[str, Any]:
 
 VENDORS: dict[str, tuple[Any, Any, Program, int, dict[str, int]]] = {
     "qcs": (qcs, qcs_table, QASM, 10, {"100": 7, "110": 3}),
+    "qrs": (qrs, qcs_table, QASM, 10, {"100": 7, "110": 3}),
+    "quantum-system": (quantum_system, quantum_system_table, QASM, 10, {"100": 7, "110": 3}),
     "iqm": (iqm, iqm_table, CIRCUIT, 3, {"01": 2, "10": 1}),
     "felis": (felis, felis_table, Program.of("qir", "; QIR"), 100, {"0": 90, "1": 10}),
 }
@@ -232,10 +275,15 @@ def test_a_slice_through_each_vendor(name: str, tmp_path: Path) -> None:
             key for key in vendor.asked if key.startswith("POST") and key.rstrip("/").endswith(("jobs", "circuit"))
         ]
         assert len(starts) == 1
+        if name == "quantum-system":
+            starts = [key for key in vendor.asked if key.startswith("PUT")]
         sent = vendor.body(starts[0])
-        assert {"qcs": lambda: sent["params"]["pubs"] == [[QASM.payload, None, 10]],
-                "iqm": lambda: sent == {"circuits": [{"name": "c", "instructions": []}], "shots": 3},
-                "felis": lambda: sent["inputParams"] == {"nbShots": 100}}[name]()  # fmt: skip
+        if name == "felis":
+            assert sent["inputParams"] == {"nbShots": 100}
+        elif name == "iqm":
+            assert sent == {"circuits": [{"name": "c", "instructions": []}], "shots": 3}
+        else:
+            assert sent.get("params", sent)["pubs"] == [[QASM.payload, None, 10]]
 
 
 def test_a_session_is_opened_once_and_closed_at_the_end(tmp_path: Path) -> None:

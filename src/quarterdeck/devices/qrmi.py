@@ -166,7 +166,7 @@ class Qrmi:
             raise Gone(f"it failed on the vendor's side: {await self._logs(handle)}")
         result = await self._ask(handle, lambda resource: resource.task_result(handle).value)
         try:
-            return Outcome(self._kind.counts(result), qpu_s)
+            return Outcome(await asyncio.to_thread(self._kind.counts, result), qpu_s)  # it may be large
         except Exception as error:
             said = f"the result cannot be read ({type(error).__name__}: {str(error)[:200]}): {result[:120]}"
             raise Gone(self._handles.scrub(said)) from None
@@ -288,6 +288,7 @@ class Qrmi:
             return await self._handles.call(use)
         except QrmiFailed as error:
             if error.not_found:
+                self._open.discard(handle)
                 raise NotFound("task", handle) from None
             if error.unreachable or error.unauthorised:
                 raise DeviceUnavailable(self._name, error.text, 0.0) from None
