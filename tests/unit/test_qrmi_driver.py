@@ -6,6 +6,7 @@ import asyncio
 import base64
 import io
 import json
+import sys
 import threading
 import zlib
 from collections.abc import Awaitable, Callable, Iterator
@@ -339,6 +340,29 @@ def test_a_start_without_an_answer_is_neither_taken_nor_refused(tmp_path: Path) 
         drive(qcs(vendor.url), tmp_path, use)
 
 
+def test_a_slow_start_is_found_by_its_key(tmp_path: Path) -> None:
+    table, asked, release = qcs_table(), threading.Event(), threading.Event()
+
+    def slow() -> Any:
+        asked.set()
+        assert release.wait(20)
+        return {"id": JOB, "backend": "dev"}
+
+    with serving(table | {"POST /jobs": slow}) as vendor:
+
+        async def use(driver: Driver) -> None:
+            start = asyncio.create_task(driver.start(Slice(key="a/0", program=QASM, shots=10)))
+            assert await asyncio.to_thread(asked.wait, 20)
+            start.cancel()  # as the loop does after its patience
+            looking = asyncio.create_task(driver.lookup("a/0"))
+            release.set()
+            assert await looking == JOB
+            await driver.wait(JOB)
+
+        drive(qcs(vendor.url), tmp_path, use)
+        assert vendor.asked.count("POST /jobs") == 1
+
+
 def test_a_vendor_that_is_away_takes_nothing(tmp_path: Path) -> None:
     table = qcs_table()
     with serving(table) as vendor:
@@ -484,3 +508,12 @@ def test_a_qrmi_config_is_read(tmp_path: Path) -> None:
             assert (await driver.target()).qubits == 1
 
         drive({"config": str(config), "resource": entry["resource"]}, tmp_path / "state", use)
+
+
+def test_without_the_package_it_says_what_to_install(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        with pytest.raises(Invalid, match=r"pip install quarterdeck\[qrmi\]"):
+            make("far", "qrmi", iqm("http://127.0.0.1:9"), tmp_path)
+
+    monkeypatch.setitem(sys.modules, "qrmi", None)
+    asyncio.run(main())

@@ -262,10 +262,10 @@ class Qrmi:
 
     def _refused(self, error: QrmiFailed) -> NoReturn:
         """What a failed start means. Only an answer with a status says for sure that the task was not taken."""
-        if error.unauthorised or error.http in (404, 429, 503) or error.kind == "ResourceNotFoundError":
-            raise DeviceUnavailable(self._name, error.text, 0.0) from None
-        if error.kind in ("InvalidInputError", "UnsupportedPayloadError") or 400 <= error.http < 500:
+        if error.kind in ("InvalidInputError", "UnsupportedPayloadError") or error.http in (400, 413, 415, 422):
             raise BadProgram("$", f"the vendor's service refuses it: {error.text}") from None
+        if error.unauthorised or 400 <= error.http < 500 or error.http == 503 or error.kind == "ResourceNotFoundError":
+            raise DeviceUnavailable(self._name, error.text, 0.0) from None
         raise error from None
 
     async def _session(self, instead_of: str = "") -> None:
