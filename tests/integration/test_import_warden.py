@@ -22,8 +22,8 @@ TABLES = """
 CREATE TABLE sessions (id UUID NOT NULL PRIMARY KEY, created_at DATETIME NOT NULL, revoked_at DATETIME,
     user_id VARCHAR(255) NOT NULL, slurm_job_id VARCHAR(255) NOT NULL);
 CREATE TABLE jobs (id INTEGER NOT NULL PRIMARY KEY, created_at DATETIME NOT NULL, started_at DATETIME,
-    ended_at DATETIME, status VARCHAR(50) NOT NULL, shots INTEGER NOT NULL, sequence TEXT NOT NULL, backend_id VARCHAR(255), results TEXT,
-    session_id UUID NOT NULL);
+    ended_at DATETIME, status VARCHAR(50) NOT NULL, shots INTEGER NOT NULL, sequence TEXT NOT NULL,
+    backend_id VARCHAR(255), results TEXT, session_id UUID NOT NULL);
 INSERT INTO sessions VALUES ('aa', '2026-05-01 10:00:00.0', NULL, '65534', '77');
 INSERT INTO sessions VALUES ('bb', '2026-05-01 11:00:00.0', NULL, '4001', '78');
 """

@@ -11,12 +11,12 @@ from typing import Any
 
 import pytest
 
+from quarterdeck.bench.qpu_process import QpuProcess
 from quarterdeck.devices.driver import Outcome, Slice, Trace
 from quarterdeck.devices.pasqal_qpu import Lost, PasqalQpu
 from quarterdeck.errors import BadProgram, DeviceUnavailable, Invalid
 from quarterdeck.programs.program import Program
 
-from .qpu import QpuDouble
 from .running import Daemon
 from .test_warden import AFM
 
@@ -24,13 +24,13 @@ PROGRAM = Program.of("pulser", AFM)
 
 
 @pytest.fixture
-def qpu() -> Iterator[QpuDouble]:
-    with QpuDouble() as double:
+def qpu() -> Iterator[QpuProcess]:
+    with QpuProcess() as double:
         yield double
 
 
 def driven(
-    qpu: QpuDouble, state: Path, use: Callable[[PasqalQpu], Awaitable[None]], checked: bool = False, **settings: Any
+    qpu: QpuProcess, state: Path, use: Callable[[PasqalQpu], Awaitable[None]], checked: bool = False, **settings: Any
 ) -> None:
     """Use a driver of the double's. Programs are sent as they are: loading Pulser takes longer than all else here."""
 
@@ -65,7 +65,7 @@ async def start_or_find(driver: PasqalQpu, slice: Slice, trace: Trace = Trace())
         return await driver.lookup(slice.key, trace)
 
 
-def test_a_slice_is_a_job_with_its_batch_and_its_own_id(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_a_slice_is_a_job_with_its_batch_and_its_own_id(qpu: QpuProcess, tmp_path: Path) -> None:
     async def use(driver: PasqalQpu) -> None:
         handle = await driver.start(batch(0))
         assert await driver.start(batch(0)) == handle
@@ -87,7 +87,7 @@ def test_a_slice_is_a_job_with_its_batch_and_its_own_id(qpu: QpuDouble, tmp_path
     ids=lambda fault: next(iter(fault)),
 )
 def test_an_accepted_job_whose_answer_is_lost_is_found(
-    qpu: QpuDouble, tmp_path: Path, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    qpu: QpuProcess, tmp_path: Path, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quarterdeck.devices.pasqal_api.POST_S", 0.4)
 
@@ -103,7 +103,7 @@ def test_an_accepted_job_whose_answer_is_lost_is_found(
 
 
 def test_a_job_that_is_executed_late_is_waited_for(
-    qpu: QpuDouble, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    qpu: QpuProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quarterdeck.devices.pasqal_api.POST_S", 0.3)
 
@@ -120,7 +120,7 @@ def test_a_job_that_is_executed_late_is_waited_for(
     "fault", [{"post_html_next": 1}, {"post_status_next": 1, "post_status": 500}], ids=["html", "500"]
 )
 def test_a_job_that_was_not_accepted_is_known_not_to_be_there(
-    qpu: QpuDouble, tmp_path: Path, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    qpu: QpuProcess, tmp_path: Path, fault: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("quarterdeck.devices.pasqal_qpu.ANSWERED_S", 0.2)
 
@@ -134,7 +134,7 @@ def test_a_job_that_was_not_accepted_is_known_not_to_be_there(
 
 
 @pytest.mark.parametrize("status", [429, 503])
-def test_not_now_is_no_fault(qpu: QpuDouble, tmp_path: Path, status: int) -> None:
+def test_not_now_is_no_fault(qpu: QpuProcess, tmp_path: Path, status: int) -> None:
     async def use(driver: PasqalQpu) -> None:
         qpu.script(post_status=status, post_status_next=1)
         with pytest.raises(DeviceUnavailable, match=str(status)):
@@ -145,7 +145,7 @@ def test_not_now_is_no_fault(qpu: QpuDouble, tmp_path: Path, status: int) -> Non
     driven(qpu, tmp_path, use)
 
 
-def test_an_unreachable_qpu_is_no_fault(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_an_unreachable_qpu_is_no_fault(qpu: QpuProcess, tmp_path: Path) -> None:
     async def use(driver: PasqalQpu) -> None:
         handle = await driver.start(batch(0))
         qpu.stop()
@@ -163,7 +163,7 @@ def test_an_unreachable_qpu_is_no_fault(qpu: QpuDouble, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("fault", ["get_status_next", "get_html_next", "get_no_data_next", "word_next", "cut_next"])
-def test_an_answer_that_is_none_holds_the_slice(qpu: QpuDouble, tmp_path: Path, fault: str) -> None:
+def test_an_answer_that_is_none_holds_the_slice(qpu: QpuProcess, tmp_path: Path, fault: str) -> None:
     async def use(driver: PasqalQpu) -> None:
         handle = await driver.start(batch(0))
         qpu.script(**{fault: 1})
@@ -176,7 +176,7 @@ def test_an_answer_that_is_none_holds_the_slice(qpu: QpuDouble, tmp_path: Path, 
 
 @pytest.mark.parametrize("unknown", [404, 400])
 def test_after_a_restart_a_job_is_found_by_its_handle_unless_uids_began_anew(
-    qpu: QpuDouble, tmp_path: Path, unknown: int
+    qpu: QpuProcess, tmp_path: Path, unknown: int
 ) -> None:
     handles: list[str] = []
     qpu.script(unknown=unknown)
@@ -203,7 +203,7 @@ def test_after_a_restart_a_job_is_found_by_its_handle_unless_uids_began_anew(
 @pytest.mark.parametrize("before", [0, 1, 5, 40])
 @pytest.mark.parametrize("traced", [True, False])
 def test_after_a_crash_during_its_start_a_job_is_found_without_a_handle(
-    qpu: QpuDouble, tmp_path: Path, before: int, traced: bool
+    qpu: QpuProcess, tmp_path: Path, before: int, traced: bool
 ) -> None:
     last = [""]
 
@@ -221,7 +221,7 @@ def test_after_a_crash_during_its_start_a_job_is_found_without_a_handle(
     driven(qpu, tmp_path, second)
 
 
-def test_cancelling(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_cancelling(qpu: QpuProcess, tmp_path: Path) -> None:
     qpu.script(run_s=30.0)
 
     async def use(driver: PasqalQpu) -> None:
@@ -241,7 +241,7 @@ def test_cancelling(qpu: QpuDouble, tmp_path: Path) -> None:
     driven(qpu, tmp_path, use)
 
 
-def test_a_foreign_submitter_is_noticed(qpu: QpuDouble, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_foreign_submitter_is_noticed(qpu: QpuProcess, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     qpu.script(run_s=0.5)
 
     async def use(driver: PasqalQpu) -> None:
@@ -254,7 +254,7 @@ def test_a_foreign_submitter_is_noticed(qpu: QpuDouble, tmp_path: Path, caplog: 
     driven(qpu, tmp_path, use)
 
 
-def test_what_the_qpu_says_of_a_bad_run(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_what_the_qpu_says_of_a_bad_run(qpu: QpuProcess, tmp_path: Path) -> None:
     async def use(driver: PasqalQpu) -> None:
         qpu.script(error_next=1)
         with pytest.raises(RuntimeError, match="ERROR"):
@@ -273,7 +273,7 @@ def test_what_the_qpu_says_of_a_bad_run(qpu: QpuDouble, tmp_path: Path) -> None:
     driven(qpu, tmp_path, use, checked=True)
 
 
-def test_it_starts_while_the_qpu_is_away_if_it_was_seen_before(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_it_starts_while_the_qpu_is_away_if_it_was_seen_before(qpu: QpuProcess, tmp_path: Path) -> None:
     async def use(driver: PasqalQpu) -> None:
         assert json.loads((await driver.target()).spec)["name"] == "DOUBLE-QPU"
 
@@ -291,7 +291,7 @@ def test_it_starts_while_the_qpu_is_away_if_it_was_seen_before(qpu: QpuDouble, t
 # -- the whole daemon -------------------------------------------------------------------------------------------------
 
 
-def served(qpu: QpuDouble, directory: Path, **settings: Any) -> Daemon:
+def served(qpu: QpuProcess, directory: Path, **settings: Any) -> Daemon:
     device = {"driver": "pasqal-qpu", "uri": qpu.uri, "emulated": True, "poll_s": 0.02, "longest_poll_s": 0.1,
               "settle_s": 2.0, "shot_rate_hz": 1000.0, "setup_s": 0.1, "slice_shots": 50, **settings}  # fmt: skip
     return Daemon(directory, "", {"qpu": device}, grace_s=5.0)
@@ -310,13 +310,13 @@ def submitted(daemon: Daemon, number: int = 1, shots: int = 100) -> list[str]:
     return [daemon.submit(program, shots, "qpu").json()["id"] for _ in range(number)]
 
 
-def programs(qpu: QpuDouble) -> Counter[str]:
+def programs(qpu: QpuProcess) -> Counter[str]:
     """How many programs the QPU got for each slice."""
     return Counter(entry["pasqman_job_id"] for entry in qpu.log("create"))
 
 
 @pytest.mark.parametrize("way", ["kill", "stop"])
-def test_a_restart_of_the_daemon_runs_nothing_twice(qpu: QpuDouble, tmp_path: Path, way: str) -> None:
+def test_a_restart_of_the_daemon_runs_nothing_twice(qpu: QpuProcess, tmp_path: Path, way: str) -> None:
     qpu.script(run_s=0.7)
     with served(qpu, tmp_path) as daemon:
         tasks = submitted(daemon, 2)
@@ -334,7 +334,7 @@ def test_a_restart_of_the_daemon_runs_nothing_twice(qpu: QpuDouble, tmp_path: Pa
     assert not qpu.log("cancel")
 
 
-def test_a_crash_before_the_handle_was_written_down(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_a_crash_before_the_handle_was_written_down(qpu: QpuProcess, tmp_path: Path) -> None:
     """The QPU has the job, and answers late: the daemon is killed while it waits for the answer."""
     qpu.script(run_s=0.3, post_slow_next=1, post_slow_s=20.0)
     with served(qpu, tmp_path) as daemon:
@@ -348,7 +348,7 @@ def test_a_crash_before_the_handle_was_written_down(qpu: QpuDouble, tmp_path: Pa
     assert list(programs(qpu).values()) == [1]
 
 
-def test_a_qpu_that_forgets_a_job_gets_it_again(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_a_qpu_that_forgets_a_job_gets_it_again(qpu: QpuProcess, tmp_path: Path) -> None:
     qpu.script(run_s=0.5)
     with served(qpu, tmp_path) as daemon:
         tasks = submitted(daemon, 2, 50)
@@ -360,7 +360,7 @@ def test_a_qpu_that_forgets_a_job_gets_it_again(qpu: QpuDouble, tmp_path: Path) 
 
 
 @pytest.mark.parametrize("way", ["refuse", "down", "restart"])
-def test_an_outage_loses_and_burns_nothing(qpu: QpuDouble, tmp_path: Path, way: str) -> None:
+def test_an_outage_loses_and_burns_nothing(qpu: QpuProcess, tmp_path: Path, way: str) -> None:
     qpu.script(run_s=0.2)
     with served(qpu, tmp_path) as daemon:
         finished(daemon, submitted(daemon))
@@ -387,7 +387,7 @@ def test_an_outage_loses_and_burns_nothing(qpu: QpuDouble, tmp_path: Path, way: 
     assert set(programs(qpu).values()) == {1}
 
 
-def test_a_slow_qpu_gets_each_job_once(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_a_slow_qpu_gets_each_job_once(qpu: QpuProcess, tmp_path: Path) -> None:
     qpu.script(post_slow_next=3, post_slow_s=1.5)
     with served(qpu, tmp_path) as daemon:
         finished(daemon, submitted(daemon, 1, 150), 150)
@@ -396,7 +396,7 @@ def test_a_slow_qpu_gets_each_job_once(qpu: QpuDouble, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", [{"post_html_next": 2}, {"post_status_next": 2, "post_status": 502}, {"cut_next": 3}],
                          ids=["html", "502", "cut"])  # fmt: skip
-def test_garbage_is_survived(qpu: QpuDouble, tmp_path: Path, fault: dict[str, Any]) -> None:
+def test_garbage_is_survived(qpu: QpuProcess, tmp_path: Path, fault: dict[str, Any]) -> None:
     with served(qpu, tmp_path) as daemon:
         finished(daemon, submitted(daemon, 1, 50), 50)
         qpu.script(**fault)
@@ -404,7 +404,7 @@ def test_garbage_is_survived(qpu: QpuDouble, tmp_path: Path, fault: dict[str, An
     assert set(programs(qpu).values()) == {1}
 
 
-def test_a_task_is_cancelled_on_the_qpu(qpu: QpuDouble, tmp_path: Path) -> None:
+def test_a_task_is_cancelled_on_the_qpu(qpu: QpuProcess, tmp_path: Path) -> None:
     qpu.script(run_s=30.0)
     with served(qpu, tmp_path) as daemon:
         (task,) = submitted(daemon)

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import signal
 import sys
+import tempfile
 from pathlib import Path
 from typing import Annotated
 
 import typer
 from rich.console import Console
 
-from quarterdeck.bench import control_plane
+from quarterdeck.bench import control_plane, dropin, dropin_report
 from quarterdeck.bench.report import markdown, show
 from quarterdeck.bench.trial import Options
 from quarterdeck.errors import QuarterdeckError
@@ -70,3 +71,53 @@ def run_control_plane(
         console = Console()
         # In a file the tables may be as wide as they are.
         show(report, console if console.is_terminal else Console(width=200))
+
+
+@app.command("dropin")
+def run_dropin(
+    warden: Annotated[
+        str,
+        typer.Option(help="URL of a running Warden to do the same to: http://127.0.0.1:PORT. Its jobs are in danger."),
+    ] = "",
+    qpu_port: Annotated[int, typer.Option(help="Port on which that Warden expects its QPU; we answer there.")] = 8005,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Where the private daemon keeps its store. Choose a real disk.")
+    ] = None,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Replay only this ({', '.join(dropin.SCENARIOS)}); repeat for more."),
+    ] = None,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the table as Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the rows as JSON.")] = False,
+) -> None:
+    """Replay faults that sites have met: kills, outages, lost answers, locked databases, nonsense, stolen credentials.
+
+    Needs root and a running munged. A private daemon is started before an emulated QPU; a Warden that is named is put
+    before another one, and its scheduler is killed and started again. Takes about three minutes for each system. The
+    exit status is 1 if anything of ours was lost, duplicated, burnt, blocked or wrongly accepted.
+
+    \b
+        qdeck bench dropin
+        qdeck bench dropin --warden http://127.0.0.1:8006 --markdown
+    """
+    progress = Console(stderr=True)
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # take the private daemon along
+
+    def say(line: str) -> None:
+        progress.print(line, style="dim", markup=False, highlight=False, soft_wrap=True)
+
+    try:
+        with tempfile.TemporaryDirectory(prefix="qdeck-dropin-", dir=directory) as place:
+            rows = dropin.run(warden, qpu_port, tuple(only or ()), Path(place), say)
+    except QuarterdeckError as error:
+        progress.print(f"qdeck: {error}", markup=False)
+        raise typer.Exit(1) from None
+    if as_json:
+        print(dropin_report.to_json(rows))
+    elif as_markdown:
+        print(dropin_report.markdown(rows))
+    else:
+        console = Console()
+        dropin_report.show(rows, console if console.is_terminal else Console(width=200))
+    if any(row.system == "quarterdeck" and (row.tally is None or row.tally.harm) for row in rows):
+        raise typer.Exit(1)

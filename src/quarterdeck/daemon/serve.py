@@ -43,6 +43,7 @@ def main(config: Path | None, *, log_level: str = "info") -> int:
     logging.basicConfig(
         level=log_level.upper(), stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )
+    logging.getLogger("httpx").setLevel(logging.WARNING)  # a line for each look at a QPU is no news
     try:
         settings = load(config)
         with asyncio.Runner(loop_factory=_loop) as runner:

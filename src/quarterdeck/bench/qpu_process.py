@@ -10,7 +10,7 @@ from typing import Any, Self
 import httpx
 
 
-class QpuDouble:
+class QpuProcess:
     """Emulated hardware. A context manager; `port` 0 takes a free one."""
 
     def __init__(self, port: int = 0, run_s: float = 0.05) -> None:
@@ -49,8 +49,7 @@ class QpuDouble:
 
     def script(self, **knobs: Any) -> None:
         """What it does from now on: see `quarterdeck.bench.qpu_double.Script`."""
-        answer = self._http.put("/double/script", json=knobs)
-        assert answer.status_code == 200, answer.text
+        self._http.put("/double/script", json=knobs).raise_for_status()
 
     def log(self, what: str = "") -> list[dict[str, Any]]:
         """What happened, oldest first."""
