@@ -123,3 +123,11 @@ def test_users_find_their_old_jobs_under_their_numbers(database: Path, tmp_path:
             assert site.submit(4001, site.session(4001), 10, PAIR).json()["id"] == 12
     finally:
         munged.close()
+
+
+def test_a_database_that_is_away_is_told_without_its_password(daemon: Daemon) -> None:
+    done = imported(daemon, "postgresql://user:secret@localhost:1/warden")
+    assert done.returncode == 1 and "user:***@" in done.stderr and "secret" not in done.stderr
+    for wrong in ("mysql://user:secret@host/warden", "sqlite:////nowhere/w.db", "postgresql://user:secret@host:port/w"):
+        done = imported(daemon, wrong)
+        assert done.returncode == 1 and "postgresql://USER@HOST/NAME" in done.stderr and "secret" not in done.stderr

@@ -633,3 +633,24 @@ def test_the_settings_name_devices_that_there_are() -> None:
     with pytest.raises(Invalid) as refused:
         PasqalCloudSettings(devices={"FRESNEL": "b"}).check({"a"})
     assert refused.value.where == "pasqal_cloud.devices.FRESNEL"
+
+
+def test_the_qpu_of_a_session_is_its_device(tmp_path: Path) -> None:
+    """Whoever runs on an emulated device must not reach another one by the name that clients insist on."""
+    both = {name: {"driver": "neutral-atom-emulator", "time_scale": 1000} for name in ("left", "right")}
+    with Daemon(tmp_path, "", both) as daemon:
+        for device in both:
+            opened = daemon.http.post("/v1/sessions", json={"device": device}).json()
+            headers = {"Authorization": f"Bearer {opened['token']}"}
+            with httpx.Client(base_url=base(daemon), headers=headers, timeout=30, trust_env=False) as http:
+                (told,) = data(http.get("/core-fast/api/v1/devices", params={"device_type": "FRESNEL"}))
+                assert told["status"] == "UP"
+                spec = data(http.get("/core-fast/api/v1/devices/specs/FRESNEL"))["specs"]
+                assert json.loads(spec)["name"] == device
+                made = batch(http, {"runs": 10}, device_type="FRESNEL")
+                assert ended(http, made["id"])["status"] == "DONE"
+            (task,) = daemon.http.get("/v1/tasks", params={"device": device}).json()["items"]
+            assert (task["device"], task["session"]) == (device, opened["id"])
+        with httpx.Client(base_url=base(daemon), headers={"Authorization": f"Bearer {daemon.token()}"}) as http:
+            body = {"sequence_builder": AFM, "jobs": [{"runs": 1}], "project_id": "p", "device_type": "FRESNEL"}
+            assert http.post("/core-fast/api/v1/batches", json=body).status_code == 422, "which one is not clear"

@@ -70,6 +70,8 @@ def import_warden(
         qdeck import-warden /opt/warden/warden.db --device fresnel
     """
     engine = _open(database)
+    if "://" in database:
+        database = engine.url.render_as_string(hide_password=True)
     try:
         counted = _count(engine, database)
         waiting = sum(number for status, number in counted.items() if status not in STATES)
@@ -117,14 +119,18 @@ def _tell(told: dict[str, int], as_json: bool) -> None:
 def _open(database: str) -> Engine:
     """Read-only, so that going back stays possible. Raises `Invalid`."""
     from sqlalchemy import create_engine
-    from sqlalchemy.exc import ArgumentError, NoSuchModuleError
+    from sqlalchemy.exc import ArgumentError
 
     if "://" in database:
+        if not database.startswith("postgresql://"):
+            raise Invalid("DB", "give a file, or postgresql://USER@HOST/NAME")
         try:
             url = database.replace("postgresql://", "postgresql+psycopg://", 1)
             return create_engine(url, execution_options={"postgresql_readonly": True})
-        except (ArgumentError, NoSuchModuleError, ModuleNotFoundError) as error:
-            raise Invalid("DB", f"{error}; give a file, or postgresql://USER@HOST/NAME") from None
+        except ModuleNotFoundError as error:
+            raise Invalid("DB", f"{error}: pip install 'quarterdeck[postgres]'") from None
+        except (ArgumentError, ValueError):
+            raise Invalid("DB", "give a file, or postgresql://USER@HOST/NAME") from None
     path = Path(database)
     if not path.is_file():
         raise Invalid("DB", f"there is no file {database}")

@@ -100,9 +100,9 @@ class PasqalCloud:
             raw = unpack(raw, request.headers.get("content-encoding", ""), self._house.max_body_bytes)
             if self._types is None:
                 self._types = Types(desk.engine.targets, self._settings.devices)
-            told = await route.serve(
-                self._routes, Asked(desk, actor, self._types, id, raw, request, self._base(request))
-            )
+            session = desk.engine.deck.sessions.get(actor.session)
+            types = self._types.within(session.device) if session is not None else self._types
+            told = await route.serve(self._routes, Asked(desk, actor, types, id, raw, request, self._base(request)))
             return _response(told)
         except Unavailable as error:
             return _unavailable(error, again=not reached)
@@ -129,7 +129,7 @@ class PasqalCloud:
                 raise MethodNotAllowed(request.method, ", ".join(sorted(methods)))
             return methods[request.method], ids[0] if ids else ""
         if parts[:1] == ("account",) and parts[-1] == "token":
-            raise _NoPasswords(NO_PASSWORDS)
+            raise Unauthenticated(NO_PASSWORDS)
         raise NotFound("route", request.scope["path"][:200])
 
     def _base(self, request: Request) -> str:
@@ -141,10 +141,6 @@ class PasqalCloud:
         if self._settings.public_url:
             return self._settings.public_url.rstrip("/")
         return f"{request.url.scheme}://{request.url.netloc}{self._mount}"
-
-
-class _NoPasswords(Unauthenticated):
-    """A user name and a password were sent."""
 
 
 def _response(told: Any) -> Response:
@@ -165,7 +161,7 @@ def _unavailable(error: Unavailable, again: bool) -> Response:
 
 def _failed(error: QuarterdeckError, headers: Mapping[str, str] | None = None, status: int = 0) -> Response:
     told, more = words.failure(error), dict(headers or {})
-    if isinstance(error, _NoPasswords):
+    if isinstance(error, Unauthenticated) and error.why == NO_PASSWORDS:
         told = {**told, "error": "invalid_grant", "error_description": str(error)}  # as OAuth 2 says it (RFC 6749)
     elif error.status == 401:
         more["WWW-Authenticate"] = "Bearer"

@@ -18,6 +18,7 @@ class Types:
     """Finds the device behind a type. `given`: the configuration's own types, in place of the usual ones."""
 
     def __init__(self, targets: Mapping[str, Target], given: Mapping[str, str]) -> None:
+        self._all, self._given = targets, given
         self._targets = {name: target for name, target in targets.items() if "pulser" in target.formats}
         atoms = [name for name, target in self._targets.items() if target.modality == "neutral-atom"]
         emulated = [name for name in atoms if targets[name].emulated]
@@ -30,6 +31,21 @@ class Types:
         self._find = {_plain(type): name for type, name in reversed(self.devices.items())}
         for name, target in self._targets.items():
             self._find.setdefault(_plain(_named(target.spec)), name)
+
+    @lru_cache(maxsize=64)  # noqa: B019  # there are as many as devices, and one of these
+    def within(self, device: str) -> Types:
+        """The types as a session on this device sees them: what clients call a QPU is the session's device."""
+        if device not in self._targets:
+            return self
+        usual = (QPU, *EMULATORS) if self._targets[device].emulated else (QPU,)
+        return Types(self._all, {**self._given, **dict.fromkeys(usual, device)})
+
+    def any_of(self, type: str) -> list[str]:
+        """The devices that a type may stand for, depending on who asks. Raises `Invalid` for an unknown type."""
+        plain = _plain(type)
+        if plain in (QPU, *EMULATORS) and plain not in self._find:
+            return sorted(name for name, target in self._targets.items() if plain == QPU or target.emulated)
+        return [self.device(type, "?device_type")]
 
     def device(self, type: str, where: str = "$.device_type") -> str:
         """The device that a type stands for, in any case and with - for _. Raises `Invalid` naming the known ones."""
