@@ -2,7 +2,7 @@
 
 The unmodified client (`./run clients`) sends ten jobs, another program each time, and waits for each as QRMI does: it
 asks, and sleeps for a second if the job has not ended. Against Quarterdeck as it ships, against Quarterdeck without
-held status calls (`warden.hold_s = 0`: what plain polling costs), and against a Warden that expects its QPU on port 8005.
+held status calls (`warden.hold_s = 0`: what plain polling costs), and a Warden that expects its QPU on port 8005.
 Three rounds, in turn; medians with the least and the most. Devices are emulated. As root, with a running munged.
 """
 

@@ -1,4 +1,4 @@
-"""A PostgreSQL server for those who ask for one, and each test once for every database."""
+"""A PostgreSQL server and a munged for those who ask for one, and each test once for every database."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from .munged import Munged, missing
 from .postgres import Postgres, binaries
 
 
@@ -27,3 +28,13 @@ def database(request: pytest.FixtureRequest) -> str:
         return ""
     server: Postgres = request.getfixturevalue("postgres_server")
     return server.database()
+
+
+@pytest.fixture(scope="session")
+def munged() -> Iterator[Munged]:
+    """A munged of our own, for the whole run."""
+    if why := missing():
+        pytest.skip(why)
+    server = Munged()
+    yield server
+    server.close()

@@ -14,7 +14,6 @@ from pathlib import Path
 import pytest
 
 from .munged import Munged
-from .munged import missing as munged_missing
 from .running import Daemon
 from .test_warden import PAIR, running
 
@@ -109,20 +108,14 @@ def test_what_is_no_wardens_database_is_told(daemon: Daemon, tmp_path: Path, con
     assert done.returncode == 1 and str(path) in done.stderr and "Traceback" not in done.stderr
 
 
-def test_users_find_their_old_jobs_under_their_numbers(database: Path, tmp_path: Path) -> None:
-    if why := munged_missing():
-        pytest.skip(why)
-    munged = Munged()
-    try:
-        with running(tmp_path / "site", munged) as site:
-            assert imported(site.daemon, database).returncode == 0
-            old = site.job(65534, 3)
-            assert old["status"] == "DONE" and json.loads(old["results"]) == {"counter": {"00": 60, "11": 40}}
-            assert old["created_at"] == "2026-05-01T12:00:00.250000Z"
-            assert site.ask("GET", "/jobs/3", 4001).status_code == 404
-            assert site.submit(4001, site.session(4001), 10, PAIR).json()["id"] == 12
-    finally:
-        munged.close()
+def test_users_find_their_old_jobs_under_their_numbers(munged: Munged, database: Path, tmp_path: Path) -> None:
+    with running(tmp_path / "site", munged) as site:
+        assert imported(site.daemon, database).returncode == 0
+        old = site.job(65534, 3)
+        assert old["status"] == "DONE" and json.loads(old["results"]) == {"counter": {"00": 60, "11": 40}}
+        assert old["created_at"] == "2026-05-01T12:00:00.250000Z"
+        assert site.ask("GET", "/jobs/3", 4001).status_code == 404
+        assert site.submit(4001, site.session(4001), 10, PAIR).json()["id"] == 12
 
 
 def test_a_database_that_is_away_is_told_without_its_password(daemon: Daemon) -> None:

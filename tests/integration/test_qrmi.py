@@ -17,7 +17,6 @@ from quarterdeck.core import events as ev
 from quarterdeck.core.invariants import Audit
 from quarterdeck.daemon.munge import Munge
 
-from . import munged as munge_support
 from .munged import Munged, client
 from .running import Daemon
 from .test_warden import AFM, PAIR, settings
@@ -25,15 +24,6 @@ from .test_warden import AFM, PAIR, settings
 SCRIPTS = Path(__file__).resolve().parents[1] / "clients"
 USER = 4001
 EMULATOR = {"driver": "neutral-atom-emulator", "setup_s": 0.1, "shot_rate_hz": 1000.0}
-
-
-@pytest.fixture(scope="module")
-def munged() -> Iterator[Munged]:
-    if why := munge_support.missing():
-        pytest.skip(why)
-    server = Munged()
-    yield server
-    server.close()
 
 
 @pytest.fixture(scope="module")

@@ -18,7 +18,6 @@ import pytest
 
 from quarterdeck.daemon.munge import Munge
 
-from . import munged as munge_support
 from .munged import Munged, as_uid
 from .running import Daemon
 
@@ -27,15 +26,6 @@ AFM = (ROOT / "examples" / "programs" / "afm_chain.json").read_text()
 PAIR = json.dumps({**json.loads(AFM), "register": json.loads(AFM)["register"][:2]})  # the fake device has two qubits
 ALICE, BOB = 4001, 4002
 STATUSES = {"PENDING", "RUNNING", "DONE", "ERROR", "CANCELED"}
-
-
-@pytest.fixture(scope="module")
-def munged() -> Iterator[Munged]:
-    if why := munge_support.missing():
-        pytest.skip(why)
-    server = Munged()
-    yield server
-    server.close()
 
 
 class Site:

@@ -191,7 +191,7 @@ def nonsense(site: Site) -> Tally:
 
 
 def replayed(site: Site) -> Tally:
-    """A credential that was used before, then a fresh one of root's in the hands of somebody else."""
+    """A credential that was used before."""
     credential = site.munge.encode()
     site.ask("GET", "/jobs", credential)
     answers = [site.ask("GET", "/jobs", credential) for _ in range(3)]
@@ -242,16 +242,18 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def run(warden: str, qpu_port: int, only: tuple[str, ...], directory: Path, say: Callable[[str], None]) -> list[Row]:
-    """Replay the scenarios. Raises `Invalid` for an unknown one."""
+    """Replay the scenarios. Raises `Invalid` for an unknown one, `Unavailable` if that Warden is not there."""
     if unknown := set(only) - SCENARIOS.keys():
         raise Invalid("--only", f"{', '.join(sorted(unknown))}: not one of {', '.join(SCENARIOS)}")
     chosen = [name for name in SCENARIOS if not only or name in only]
     rows: dict[str, list[Row]] = {}
+    theirs = QpuProcess(qpu_port)
+    peer = Warden(theirs, warden) if warden else None  # first, for it may not be there
     with QpuProcess() as qpu, Own(qpu, directory) as own:
         for name in chosen:
             rows[name] = [_play(name, own, say)]
-    if warden:
-        with QpuProcess(qpu_port) as qpu, Warden(qpu, warden) as peer:
+    if peer:
+        with theirs, peer:
             for name in chosen:
                 rows[name].append(_play(name, peer, say))
     return [row for name in chosen for row in rows[name]]

@@ -6,14 +6,15 @@ import hmac
 import logging
 import re
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any
 
 import msgspec
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.desk import Actor
+from quarterdeck.daemon.dialects.house import House
 from quarterdeck.daemon.dialects.pasqal_cloud import words
 from quarterdeck.daemon.dialects.pasqal_cloud.body import unpack
 from quarterdeck.daemon.dialects.pasqal_cloud.links import Links
@@ -22,7 +23,6 @@ from quarterdeck.daemon.dialects.pasqal_cloud.settings import PasqalCloudSetting
 from quarterdeck.daemon.dialects.pasqal_cloud.table import ROUTES, Route
 from quarterdeck.daemon.dialects.pasqal_cloud.types import Types
 from quarterdeck.daemon.http.app import read_body
-from quarterdeck.daemon.http.identity import Identity
 from quarterdeck.errors import (
     MethodNotAllowed,
     NotFound,
@@ -44,21 +44,6 @@ NO_PASSWORDS = (
     "Quarterdeck keeps no passwords: open a session (qdeck session open --json) and give its token with a "
     "token_provider, or as QRMI_PASQAL_CLOUD_AUTH_TOKEN"
 )
-
-
-class House(Protocol):
-    """What the dialect needs of the house: see `daemon.house.House`."""
-
-    identity: Identity
-    max_body_bytes: int
-    trouble: str
-
-    @property
-    def desk(self) -> Desk | None: ...
-
-    async def pass_on(
-        self, request: Request, raw: bytes, actor: Actor | None = ..., path: str = ..., more: Mapping[str, str] = ...
-    ) -> Response | None: ...
 
 
 class PasqalCloud:

@@ -7,7 +7,7 @@ import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Mapping
 from datetime import UTC, datetime
-from typing import Any, Protocol
+from typing import Any
 from uuid import uuid4
 
 import msgspec
@@ -17,11 +17,12 @@ from starlette.types import Receive, Scope, Send
 
 from quarterdeck import wire
 from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.dialects.house import House
 from quarterdeck.daemon.dialects.warden import words
 from quarterdeck.daemon.dialects.warden.door import LONGEST, Caller, Door
 from quarterdeck.daemon.dialects.warden.settings import WardenSettings
 from quarterdeck.daemon.http.app import read_body
-from quarterdeck.daemon.http.identity import Identity, user_name
+from quarterdeck.daemon.http.identity import user_name
 from quarterdeck.daemon.http.operation import decode
 from quarterdeck.daemon.store import TaskQuery
 from quarterdeck.errors import (
@@ -41,22 +42,6 @@ _session_body = msgspec.json.Decoder(words.SessionRequest)
 _accessible_body = msgspec.json.Decoder(words.AccessibleRequest)
 LISTED = 1000
 """Most jobs in one list; `?before=ID` has the ones before."""
-
-
-class House(Protocol):
-    """What the dialect needs of the house: see `daemon.house.House`."""
-
-    identity: Identity
-    max_body_bytes: int
-    store_name: str
-    trouble: str
-
-    @property
-    def desk(self) -> Desk | None: ...
-
-    async def pass_on(
-        self, request: Request, raw: bytes, actor: Actor | None = ..., path: str = ..., more: Mapping[str, str] = ...
-    ) -> Response | None: ...
 
 
 class Asked(msgspec.Struct, frozen=True):
