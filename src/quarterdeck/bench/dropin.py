@@ -10,6 +10,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -247,13 +248,13 @@ def run(warden: str, qpu_port: int, only: tuple[str, ...], directory: Path, say:
         raise Invalid("--only", f"{', '.join(sorted(unknown))}: not one of {', '.join(SCENARIOS)}")
     chosen = [name for name in SCENARIOS if not only or name in only]
     rows: dict[str, list[Row]] = {}
-    theirs = QpuProcess(qpu_port)
-    peer = Warden(theirs, warden) if warden else None  # first, for it may not be there
-    with QpuProcess() as qpu, Own(qpu, directory) as own:
-        for name in chosen:
-            rows[name] = [_play(name, own, say)]
-    if peer:
-        with theirs, peer:
+    with ExitStack() as stack:
+        # The peer comes first, for it may not be there.
+        peer = stack.enter_context(Warden(stack.enter_context(QpuProcess(qpu_port)), warden)) if warden else None
+        with QpuProcess() as qpu, Own(qpu, directory) as own:
+            for name in chosen:
+                rows[name] = [_play(name, own, say)]
+        if peer:
             for name in chosen:
                 rows[name].append(_play(name, peer, say))
     return [row for name in chosen for row in rows[name]]

@@ -214,6 +214,10 @@ class Warden(Site):
         self.url = url.rstrip("/")
         if not self.url.startswith(("http://127.0.0.1:", "http://localhost:")):
             raise Invalid("--warden", f"{url!r} is not http://127.0.0.1:PORT: faults are replayed on this machine only")
+        try:
+            self.ask("GET", "/accessible").raise_for_status()
+        except httpx.HTTPError as error:
+            raise Unavailable("Warden", f"{self.url}: {error}", 0.0) from None
         if not self._scheduler():
             raise Unavailable("Warden", "its scheduler (python -m warden.scheduler) is not running", 0.0)
         self._remember()

@@ -355,7 +355,10 @@ def main() -> None:
         double.script.run_s = given.run_s
         await Server(double, given.port).run(stop, given.control, lambda *ports: print(*ports, flush=True))
 
-    asyncio.run(serve())
+    try:
+        asyncio.run(serve())
+    except OSError as error:
+        raise SystemExit(str(error)) from None
 
 
 if __name__ == "__main__":

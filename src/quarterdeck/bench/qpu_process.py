@@ -9,6 +9,8 @@ from typing import Any, Self
 
 import httpx
 
+from quarterdeck.errors import Unavailable
+
 
 class QpuProcess:
     """Emulated hardware. A context manager; `port` 0 takes a free one."""
@@ -27,12 +29,17 @@ class QpuProcess:
         self.stop()
 
     def start(self) -> None:
-        """Start it; after `stop` at the same port, without its memory."""
+        """Start it; after `stop` at the same port, without its memory. Raises `Unavailable` if the port is taken."""
         command = [sys.executable, "-m", "quarterdeck.bench.qpu_double", "--port", str(self.port), "--run-s",
                    str(self._run_s)]  # fmt: skip
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         assert self._process.stdout is not None
-        self.port, control = map(int, self._process.stdout.readline().split())
+        told = self._process.stdout.readline().split()
+        if len(told) != 2:
+            self._process.wait()
+            self._process.stdout.close()
+            raise Unavailable("the emulated QPU", f"port {self.port} of 127.0.0.1 cannot be had", 0.0)
+        self.port, control = map(int, told)
         self._http = httpx.Client(base_url=f"http://127.0.0.1:{control}", timeout=30.0, trust_env=False)
 
     def stop(self) -> None:
