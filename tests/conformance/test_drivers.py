@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from quarterdeck.bench.qpu_process import QpuProcess
 from quarterdeck.devices.driver import Driver, Slice, Target
 from quarterdeck.devices.registry import make
 from quarterdeck.errors import BadProgram, NotFound
@@ -64,6 +65,14 @@ def test_the_contract(kind: str, settings: dict[str, Any], program: Program) -> 
         assert [sum(one.counts.values()) for one in told] == [1, 2, 3, 4, 5]
 
     with_driver(kind, settings, use)
+
+
+def test_the_contract_with_a_pasqal_qpu() -> None:
+    """The scripted double of one. It is told to take several jobs at once, as this suite starts them."""
+    with QpuProcess() as qpu:
+        qpu.script(cancels_previous=False)
+        settings = {"uri": qpu.uri, "poll_s": 0.02, "longest_poll_s": 0.1, "settle_s": 0.2}
+        test_the_contract("pasqal-qpu", settings, AFM)
 
 
 @pytest.mark.parametrize(

@@ -7,6 +7,7 @@ import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
+from time import monotonic
 from typing import Any
 
 import pytest
@@ -291,10 +292,10 @@ def test_it_starts_while_the_qpu_is_away_if_it_was_seen_before(qpu: QpuProcess, 
 # -- the whole daemon -------------------------------------------------------------------------------------------------
 
 
-def served(qpu: QpuProcess, directory: Path, **settings: Any) -> Daemon:
+def served(qpu: QpuProcess, directory: Path, answer_s: float = 60.0, **settings: Any) -> Daemon:
     device = {"driver": "pasqal-qpu", "uri": qpu.uri, "emulated": True, "poll_s": 0.02, "longest_poll_s": 0.1,
               "settle_s": 2.0, "shot_rate_hz": 1000.0, "setup_s": 0.1, "slice_shots": 50, **settings}  # fmt: skip
-    return Daemon(directory, "", {"qpu": device}, grace_s=5.0)
+    return Daemon(directory, "", {"qpu": device}, grace_s=5.0, answer_s=answer_s)
 
 
 def finished(daemon: Daemon, tasks: list[str], shots: int = 100) -> None:
@@ -392,6 +393,37 @@ def test_a_slow_qpu_gets_each_job_once(qpu: QpuProcess, tmp_path: Path) -> None:
     with served(qpu, tmp_path) as daemon:
         finished(daemon, submitted(daemon, 1, 150), 150)
     assert list(programs(qpu).values()) == [1, 1, 1]
+
+
+@pytest.mark.parametrize("late", ["post_slow", "post_late"])
+def test_a_qpu_slower_than_the_loops_patience_gets_each_job_once(qpu: QpuProcess, tmp_path: Path, late: str) -> None:
+    """Accepted and answered too late, or even accepted too late; each look-up may take longer than patience, too."""
+    with served(qpu, tmp_path, answer_s=1.0) as daemon:
+        finished(daemon, submitted(daemon, 1, 50), 50)  # its worker has loaded Pulser
+        qpu.script(**{f"{late}_next": 2, f"{late}_s": 2.5})
+        finished(daemon, submitted(daemon, 1, 100))
+        assert not any(event["event"] == "SliceFailed" for event in daemon.events())
+    assert list(programs(qpu).values()) == [1, 1, 1] and not qpu.log("cancel")
+
+
+@pytest.mark.parametrize("way", ["away", "silent"])
+def test_it_stops_at_once_while_the_qpu_does_not_answer(qpu: QpuProcess, tmp_path: Path, way: str) -> None:
+    qpu.script(run_s=30.0)
+    with served(qpu, tmp_path) as daemon:
+        if way == "silent":
+            qpu.script(post_slow_next=1, post_slow_s=30.0)
+        submitted(daemon, 2)
+        while not qpu.log("create"):
+            pass
+        if way == "away":
+            qpu.stop()
+            while daemon.http.get("/v1/devices/qpu").json()["status"] != "offline":
+                pass
+        began_s = monotonic()
+        assert daemon.stop() == 0
+        assert monotonic() - began_s < 1.0
+    if way == "away":
+        qpu.start()
 
 
 @pytest.mark.parametrize("fault", [{"post_html_next": 2}, {"post_status_next": 2, "post_status": 502}, {"cut_next": 3}],

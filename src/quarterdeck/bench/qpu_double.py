@@ -51,6 +51,9 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
         error_next: The next jobs end as ERROR.
         python: Results are Python's repr instead of JSON.
         no_context: Jobs are shown without the context that they were posted with.
+        skip_uids: So many uids are left out before each new job.
+        keep: So many of the youngest jobs are shown; older ones are unknown.
+        get_missing_next: A gateway answers 404 to these GETs of jobs, with a page of HTML.
     """
 
     run_s: float = 0.05
@@ -78,6 +81,9 @@ class Script(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
     error_next: int = 0
     python: bool = False
     no_context: bool = False
+    skip_uids: int = 0
+    keep: int = 1_000_000
+    get_missing_next: int = 0
 
 
 class _Job(msgspec.Struct):
@@ -106,6 +112,7 @@ class Double:
         self._jobs: list[_Job] = []
         self._random = random.Random(seed)
         self._told: set[int] = set()
+        self._next = 0
 
     def _spoil(self, name: str) -> bool:
         left: int = getattr(self.script, name)
@@ -132,7 +139,7 @@ class Double:
         """Lose all jobs; uids begin at 0 again."""
         self.settle()
         self._write("forget")
-        self._jobs, self._told = [], set()
+        self._jobs, self._told, self._next = [], set(), 0
 
     # -- the interface --------------------------------------------------------------------------------------------
 
@@ -196,7 +203,9 @@ class Double:
         if self.script.cancels_previous and self._jobs and self._jobs[-1].status(now_s) == "RUNNING":
             self._stop(self._jobs[-1], "by the next job")
         ends_as = "ERROR" if self._spoil("error_next") else "DONE"
-        job = _Job(len(self._jobs), shots, atoms, context, time(), now_s + self.script.run_s, ends_as)
+        self._next += self.script.skip_uids
+        job = _Job(self._next, shots, atoms, context, time(), now_s + self.script.run_s, ends_as)
+        self._next += 1
         self._jobs.append(job)
         self._write("create", job)
         return job
@@ -206,6 +215,8 @@ class Double:
             return _envelope(self.script.get_status, None, "Not now.")
         if self._spoil("get_html_next"):
             return 200, b"<html><body>a gateway's page</body></html>"
+        if self._spoil("get_missing_next"):
+            return 404, b"<html><body>no such site</body></html>"
         job = self._find(uid)
         if job is None:
             return self._unknown()
@@ -232,7 +243,7 @@ class Double:
         self._write("cancel", job, why=why)
 
     def _find(self, uid: str) -> _Job | None:
-        return self._jobs[int(uid)] if uid.isdigit() and int(uid) < len(self._jobs) else None
+        return next((job for job in self._jobs[-self.script.keep :] if str(job.uid) == uid), None)
 
     def _unknown(self) -> tuple[int, Any]:
         return (400, {"detail": "Bad request"}) if self.script.unknown == 400 else _envelope(404, None, "Not found.")

@@ -24,8 +24,8 @@ class Job(msgspec.Struct, frozen=True):
 
     uid: int
     status: str
-    result: str | None = None
-    batch_id: str | None = None
+    result: Any = None
+    batch_id: Any = None
     nb_run: int | None = None
     created_datetime: str | None = None
     start_datetime: str | None = None
@@ -48,7 +48,7 @@ class Job(msgspec.Struct, frozen=True):
 
 
 class Unanswered(Exception):
-    """A job was posted and nobody knows whether it was accepted. `answered`: something came back, but no answer."""
+    """A job was posted and nobody knows whether it was accepted. `answered`: it will not be accepted later than now."""
 
     def __init__(self, why: str, answered: bool) -> None:
         super().__init__(why)
@@ -106,10 +106,12 @@ class Api:
             raise Unanswered(f"no answer to a job: {error or type(error).__name__}", False) from None
         if answer.status_code in (429, 503):
             raise self._away(f"takes no job now ({answer.status_code} {_said(answer)})")
-        if 400 <= answer.status_code < 500:
+        if 400 <= answer.status_code < 500 and answer.status_code != 408 and _is_ours(answer):
             raise BadProgram("$", f"{self._name} refuses the job: {_said(answer)}")
         if answer.status_code >= 300:
-            raise Unanswered(f"{answer.status_code} to a job: {_said(answer)}", True)
+            # Behind a gateway that gave up waiting the job may still be on its way.
+            waiting = answer.status_code in (408, 502, 504)
+            raise Unanswered(f"{answer.status_code} to a job: {_said(answer)}", not waiting)
         try:
             return msgspec.convert(_open(answer).data, Job, strict=False)
         except msgspec.MsgspecError as error:
@@ -118,17 +120,15 @@ class Api:
     async def job(self, uid: int) -> Job | None:
         """A job; None if the QPU knows none with this uid."""
         answer = await self._ask("GET", f"/jobs/{uid}")
-        if answer.status_code in (400, 404):
+        if answer.status_code in (400, 404) and _is_ours(answer):
             return None
         return self._job(answer)
 
     async def cancel(self, uid: int) -> bool:
         """Ask for a job to be stopped. False if it is too late, or there is no such job."""
         answer = await self._ask("PUT", f"/jobs/{uid}/cancel")
-        if answer.status_code == 404:
-            return False
-        if answer.status_code == 400:
-            if TOO_LATE in str(_open(answer).code):
+        if answer.status_code in (400, 404) and _is_ours(answer):
+            if answer.status_code == 404 or TOO_LATE in str(_open(answer).code):
                 return False
             raise self._away(f"does not cancel: {_said(answer)}")
         self._job(answer)
@@ -162,6 +162,15 @@ class Api:
 
 def _open(answer: httpx.Response) -> _Envelope:
     return msgspec.json.decode(answer.content, type=_Envelope)
+
+
+def _is_ours(answer: httpx.Response) -> bool:
+    """Whether the QPU said this, and not a gateway in front of it with a page of its own."""
+    try:
+        _open(answer)
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return False
+    return True
 
 
 def _said(answer: httpx.Response) -> str:

@@ -32,6 +32,8 @@ MISSES = 5
 """How often a QPU may not know a job before it is taken for lost: it may be starting up."""
 LOOK_BACK = 32
 """How many of the youngest jobs are looked through for one whose uid is not known."""
+GAP = 4
+"""So many uids may be missing in between: numbers given to jobs that were refused, say."""
 KEPT = 10_000
 ANSWERED_S = 2.0
 """After an answer that was none (a gateway's page, 500), a job that is not there by then was not accepted."""
@@ -68,10 +70,11 @@ class PasqalQpu:
         self._rate_hz, self._setup_s = shot_rate_hz, setup_s
         self._poll_s, self._longest_poll_s, self._settle_s = poll_s, max(poll_s, longest_poll_s), settle_s
         self._cache, self._given, self._emulated = state / "spec.json", spec, emulated
+        self._intent = state / "posted.json"
         self._spec = ""
         self._checkers = Workers(1, ("quarterdeck.programs.pulser", "pulser"))
         self._handles: OrderedDict[str, str] = OrderedDict()
-        self._slices: OrderedDict[str, Slice] = OrderedDict()
+        self._looks: OrderedDict[str, tuple[str, int]] = OrderedDict()
         self._posted: OrderedDict[str, float] = OrderedDict()
         self._cancelled: set[str] = set()
         self._outcomes: OrderedDict[str, Outcome] = OrderedDict()
@@ -79,6 +82,9 @@ class PasqalQpu:
     async def target(self) -> Target:
         self._checkers.warm_up()
         self._spec = await self._find_spec()
+        with suppress(OSError, msgspec.MsgspecError):
+            key, batch, shots = msgspec.json.decode(self._intent.read_bytes(), type=tuple[str, str, int])
+            self._looks[key] = batch, shots
         device = json.loads(self._spec)
         return Target(
             name=self._name, modality="neutral-atom", qubits=device.get("max_atom_num") or 1000, formats=("pulser",),
@@ -104,11 +110,7 @@ class PasqalQpu:
                 raise ValueError("not an object")
         except ValueError as error:
             raise Invalid(f"devices.{self._name}", f"its specification is not JSON: {error}") from None
-        with suppress(OSError):
-            self._cache.parent.mkdir(parents=True, exist_ok=True)
-            fresh = self._cache.with_suffix(".new")
-            fresh.write_text(told, encoding="utf-8")
-            fresh.replace(self._cache)
+        _write(self._cache, told.encode())
         return told
 
     async def status(self) -> Status:
@@ -132,14 +134,18 @@ class PasqalQpu:
     async def start(self, slice: Slice) -> str:
         if (known := self._handles.get(slice.key)) is not None:
             return known
+        _remember(self._posted, slice.key, 0.0)  # not yet: whoever looks for it need not wait for it to turn up
         sequence = await self._bind(slice.program, slice.parameters, slice.shots)
-        _remember(self._slices, slice.key, slice)
-        _remember(self._posted, slice.key, monotonic() + self._settle_s)
+        settle_s, batch = self._settle_s, slice.batch or slice.key
+        _remember(self._looks, slice.key, (batch, slice.shots))
+        _write(self._intent, msgspec.json.encode((slice.key, batch, slice.shots)))
         try:
-            job = await self._api.post(slice.shots, sequence, _id(slice.key), slice.batch or slice.key)
+            job = await self._api.post(slice.shots, sequence, _id(slice.key), batch)
         except Unanswered as error:
-            _remember(self._posted, slice.key, monotonic() + (ANSWERED_S if error.answered else self._settle_s))
+            settle_s = min(ANSWERED_S, settle_s) if error.answered else settle_s
             raise
+        finally:  # also when the loop's own patience ended, in the middle of the request
+            _remember(self._posted, slice.key, monotonic() + settle_s)
         return self._note(slice.key, job)
 
     async def lookup(self, key: str, trace: Trace = Trace()) -> str | None:  # noqa: B008  # frozen
@@ -149,7 +155,8 @@ class PasqalQpu:
             uid, created = _apart(trace.handle)
             job = await self._known(uid)
             return trace.handle if job is not None and self._same(job, created, _id(key)) else None
-        until_s = self._posted.get(key, monotonic() + self._settle_s)
+        # Kept: a look-up that is broken off goes on from there, else it would never end.
+        until_s = self._posted.setdefault(key, monotonic() + self._settle_s)
         while True:
             job = await self._search(key, trace.after)
             if job is not None:
@@ -159,41 +166,49 @@ class PasqalQpu:
             await asyncio.sleep(min(self._longest_poll_s, max(0.0, until_s - monotonic())))
 
     async def _search(self, key: str, after: str) -> Job | None:
-        """Look through the youngest jobs, back to the one that was the last before."""
-        floor = 0
+        """Look through the youngest jobs, back to the one that was the last before; from 0 if uids began anew."""
+        floors = [0]
         if after:
             uid, created = _apart(after)
             job = await self._api.job(uid)
-            floor = uid + 1 if job is not None and self._same(job, created, "") else 0
-        end = await self._end(floor)
-        for uid in range(end - 1, max(floor, end - LOOK_BACK) - 1, -1):
-            job = await self._api.job(uid)
-            if job is not None and self._mine(job, key):
-                return job
+            # Without the job before nobody can tell whether uids began anew or old jobs are no longer shown.
+            floors = [uid + 1] if job is not None and self._same(job, created, "") else [0, uid + 1]
+        for floor in floors:
+            end = await self._end(floor)
+            for uid in range(end - 1, max(floor, end - LOOK_BACK) - 1, -1):
+                job = await self._api.job(uid)
+                if job is not None and self._mine(job, key):
+                    return job
         return None
 
     async def _end(self, floor: int) -> int:
-        """The first uid from `floor` on that the QPU does not know: uids count up."""
+        """After the last uid from `floor` on that the QPU knows: uids count up, nearly without gaps."""
         step, known, unknown = 1, floor - 1, None
         while unknown is None:
-            if await self._api.job(known + step) is None:
+            if (found := await self._next(known + step)) is None:
                 unknown = known + step
             else:
-                known, step = known + step, step * 2
+                known, step = found, step * 2
         while unknown - known > 1:
             middle = (known + unknown) // 2
-            if await self._api.job(middle) is None:
+            if (found := await self._next(middle)) is None:
                 unknown = middle
             else:
-                known = middle
+                known = found
         return unknown
+
+    async def _next(self, uid: int) -> int | None:
+        """The first uid from here on that the QPU knows; None if there is only a gap."""
+        for one in range(uid, uid + GAP):
+            if await self._api.job(one) is not None:
+                return one
+        return None
 
     def _mine(self, job: Job, key: str) -> bool:
         """Whether it is this slice's job. A QPU that does not show the context leaves batch and shots to tell by."""
         if job.id:
             return job.id == _id(key)
-        slice = self._slices.get(key)
-        return slice is not None and (job.batch_id, job.nb_run) == (slice.batch or slice.key, slice.shots)
+        return self._looks.get(key) == (job.batch_id, job.nb_run)
 
     def _same(self, job: Job, created: str, id: str) -> bool:
         """Whether it is the job of a handle: uids begin anew when the QPU lost its state."""
@@ -242,18 +257,20 @@ class PasqalQpu:
                 log.warning("%s: job %d was cancelled, but not by us: is there another submitter?", self._name, job.uid)
                 raise Lost(f"somebody else cancelled job {job.uid}: this daemon must be the QPU's only submitter")
             case "ERROR":
-                raise RuntimeError(f"the QPU ended job {job.uid} with ERROR: {(job.result or 'no reason')[:500]}")
+                raise RuntimeError(f"the QPU ended job {job.uid} with ERROR: {str(job.result or 'no reason')[:500]}")
             case word:
                 raise DeviceUnavailable(self._name, f"the QPU says that job {job.uid} is {word[:40]!r}", 1.0)
 
     async def cancel(self, handle: str) -> None:
-        uid, _ = _apart(handle)
+        uid, created = _apart(handle)
         self._cancelled.add(handle)
         if handle in self._outcomes:
             return
         for attempt in range(5):
             try:
-                await self._api.cancel(uid)  # too late is no failure: `wait` has what became of it
+                job = await self._api.job(uid)
+                if job is not None and self._same(job, created, ""):
+                    await self._api.cancel(uid)  # too late is no failure: `wait` has what became of it
                 return
             except DeviceUnavailable:
                 if attempt == 4:
@@ -283,7 +300,17 @@ def _counter(job: Job) -> Any:
         told = msgspec.json.decode(job.result or "")
         return told["counter"]
     except (msgspec.DecodeError, KeyError, TypeError):
-        raise ValueError(f"the result of job {job.uid} has no counter: {(job.result or 'nothing')[:80]!r}") from None
+        said = str(job.result or "nothing")[:80]
+        raise ValueError(f"the result of job {job.uid} has no counter: {said!r}") from None
+
+
+def _write(path: Path, told: bytes) -> None:
+    """Replace a file, if that is possible: what is in it helps, and nothing depends on it."""
+    with suppress(OSError):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        fresh = path.with_suffix(".new")
+        fresh.write_bytes(told)
+        fresh.replace(path)
 
 
 def _remember(known: OrderedDict[str, Any], key: str, value: Any) -> None:
