@@ -92,6 +92,7 @@ class History:
         self.house = House(
             self.store, self.machines, self.targets, devices, summarise, convert, Identity("root", 0, ""), 10_000,
             Pace(probe_s=5.0, answer_s=10.0, grace_s=30.0), clock=clock, new_id=self._new_id,
+            new_token=lambda session: f"qds_{session}.x",
         )  # fmt: skip
         self.running = asyncio.ensure_future(self.house.run())
 

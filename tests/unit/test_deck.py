@@ -171,17 +171,29 @@ def open_session(bench: Bench, session: str, mode: str = "shared", user: str = "
     bench.send(event)
 
 
-def test_a_closed_session_cancels_its_tasks(bench: Bench) -> None:
+def test_a_closed_session_cancels_what_waits_in_it_and_lets_the_running_slice_end(bench: Bench) -> None:
     bench.device()
     open_session(bench, "s")
-    bench.submit("a", session="s")
+    bench.submit("a", session="s", shots=250)
     bench.submit("b", session="s")
     bench.submit("c")
     step = bench.send(ev.SessionClosed(at_s=bench.now_s, session="s"))
-    assert step.commands == [CancelSlice(device="qpu", key="a/0")]
-    assert [bench.deck.tasks[id].state for id in "abc"] == ["cancelling", "cancelled", "queued"]
+    assert step.commands == []
+    assert [bench.deck.tasks[id].state for id in "ac"] == ["running", "queued"]
+    assert step.tasks["b"].state == "cancelled"
     with pytest.raises(NotFound):
         bench.submit("d", session="s")
+    step = bench.finish("a", 0, 100)
+    assert (step.tasks["a"].state, step.tasks["a"].shots_done) == ("cancelled", 100), "the rest is called off"
+    assert step.commands == [start("c", 0, 100)]
+
+
+def test_the_last_slice_of_a_closed_session_completes_its_task(bench: Bench) -> None:
+    bench.device()
+    open_session(bench, "s")
+    bench.submit("a", session="s")
+    bench.send(ev.SessionClosed(at_s=bench.now_s, session="s"))
+    assert bench.finish("a", 0, 100).tasks["a"].state == "done"
 
 
 def test_a_lease_expires_unless_renewed(bench: Bench) -> None:

@@ -134,7 +134,8 @@ class Deck(Books):
                 self._alarm(self.sessions[event.session].expires_s, "session", event.session)
             case ev.SessionClosed():
                 for id in list(self._session_tasks.get(event.session, ())):
-                    self._call_off(id, by=f"session {event.session} {event.reason}")
+                    if self.tasks[id].state == "queued":  # the slice that runs is let end
+                        self._call_off(id, by=f"session {event.session} {event.reason}")
             case ev.Cancelled():
                 self._stop(self.tasks[event.task])
             case ev.WindowCleared():
@@ -143,6 +144,10 @@ class Deck(Books):
                     self._step.commands.append(EndWindow(device=window.device, window=window.id))
             case _:
                 pass
+        if isinstance(event, ev.SliceFinished | ev.SliceFailed):
+            task = self.tasks[event.task]
+            if task.state == "queued" and task.session and task.session not in self.sessions:
+                self._call_off(task.id, by=f"session {task.session} closed")  # what is left of it
 
     def _meet_fault(self, event: ev.SliceFailed) -> None:
         task = self.tasks[event.task]

@@ -104,10 +104,12 @@ class Desk:
         convert: Convert,
         limits: Limits = Limits(),  # noqa: B008  # frozen
         new_id: Callable[[str], str] = random_id,
+        new_token: Callable[[str], str] = tokens.new,
     ) -> None:
         self.engine = engine
         self.limits = limits
         self._new_id = new_id
+        self._new_token = new_token
         self._summarise = summarise
         self._convert = convert
         self._infos: OrderedDict[str, wire.ProgramInfo] = OrderedDict()
@@ -381,11 +383,11 @@ class Desk:
             if _CONTROL.search(text):
                 raise Invalid(where, "must not hold control characters")
         id = id or self._new_id("s")
-        token, kept = tokens.issue(id)
+        token = self._new_token(id)
         event = ev.SessionOpened(
             at_s=self.engine.now(), session=id, user=actor.user, device=self._device(request.device),
             ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=request.project, job=request.job,
-            token=kept,
+            token=tokens.digest(token),
         )  # fmt: skip
         step = await self.engine.commit(event)
         return msgspec.structs.replace(view.session(step.sessions[id]), token=token)

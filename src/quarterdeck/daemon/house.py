@@ -17,6 +17,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from quarterdeck.daemon import tokens
 from quarterdeck.daemon.clock import Clock, steady
 from quarterdeck.daemon.desk import Actor, Convert, Desk, Limits, Summarise, random_id
 from quarterdeck.daemon.engine import DeviceSettings, Engine, Pace
@@ -49,6 +50,7 @@ class House:
         url: str = "",
         clock: Callable[[float], Clock] = steady,
         new_id: Callable[[str], str] = random_id,
+        new_token: Callable[[str], str] = tokens.new,
     ) -> None:
         self.store = store
         self.drivers = drivers
@@ -65,6 +67,7 @@ class House:
         self.url = url
         self._clock = clock
         self._new_id = new_id
+        self._new_token = new_token
         self._engine: Engine | None = None
         self._desk: Desk | None = None
         self._proxy: httpx.AsyncClient | None = None
@@ -113,7 +116,7 @@ class House:
         self._engine = engine
         await engine.recover()
         secret = secrets.token_urlsafe(32)
-        self._desk = Desk(engine, self._summarise, self._convert, self._limits, self._new_id)
+        self._desk = Desk(engine, self._summarise, self._convert, self._limits, self._new_id, self._new_token)
         self.identity = msgspec.structs.replace(self.identity, standby=secret, bearer=self._desk.bearer)
         if self.url:
             await self.store.advertise(f"{self.url}#{secret}")

@@ -12,10 +12,9 @@ from hashlib import sha256
 PREFIX = "qds_"
 
 
-def issue(session: str) -> tuple[str, str]:
-    """A new token for a session, and the digest to keep."""
-    token = f"{PREFIX}{session}.{secrets.token_urlsafe(32)}"
-    return token, digest(token)
+def new(session: str) -> str:
+    """A new token for a session."""
+    return f"{PREFIX}{session}.{secrets.token_urlsafe(32)}"
 
 
 def digest(token: str) -> str:

@@ -201,7 +201,7 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(id="renewSession", method="POST", path="/v1/sessions/{id}/renew", about="Start a lease anew.",
               serve=_renew_session, answer=wire.Session, errors=(NotFound,)),
     Operation(id="closeSession", method="DELETE", path="/v1/sessions/{id}",
-              about="End a lease and cancel the tasks in it. Closing twice is closing once.", serve=_close_session,
+              about="End a lease and cancel what waits in it. Closing twice is closing once.", serve=_close_session,
               answer=wire.Session, errors=(NotFound,)),
     Operation(id="streamEvents", method="GET", path="/v1/events",
               about="The event log as server-sent events, or as lines of JSON with `Accept: application/x-ndjson`. "
