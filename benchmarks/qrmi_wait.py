@@ -1,9 +1,10 @@
 """What users wait for a job of 0.3 s through QRMI's Pulser connection: `python benchmarks/qrmi_wait.py [--warden URL]`.
 
 The unmodified client (`./run clients`) sends ten jobs, each another program, and waits for each as QRMI does: it asks,
-and sleeps for a second if the job has not ended. The same ten in each round: in the first they are new to the daemon. Against Quarterdeck as it ships, against Quarterdeck without
-held status calls (`warden.hold_s = 0`: what plain polling costs), and a Warden that expects its QPU on port 8005.
-Three rounds, in turn; medians with the least and the most. Devices are emulated. As root, with a running munged.
+and sleeps for a second if the job has not ended. The same ten in each round: in the first they are new to the daemon.
+Against Quarterdeck as it ships, against Quarterdeck without held status calls (`warden.hold_s = 0`: what plain polling
+costs), and a Warden that expects its QPU on port 8005. Three rounds, in turn; medians with the least and the most.
+Devices are emulated. As root, with a running munged.
 """
 
 from __future__ import annotations
