@@ -38,7 +38,8 @@ class Types:
         if device not in self._targets:
             return self
         usual = (QPU, *EMULATORS) if self._targets[device].emulated else (QPU,)
-        return Types(self._all, {**self._given, **dict.fromkeys(usual, device)})
+        named = [type for type in usual if type in self._given or not self._given]
+        return Types(self._all, {**self._given, **dict.fromkeys(named, device)})
 
     def any_of(self, type: str) -> list[str]:
         """The devices that a type may stand for, depending on who asks. Raises `Invalid` for an unknown type."""
