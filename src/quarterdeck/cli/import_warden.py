@@ -60,9 +60,9 @@ def import_warden(
 ) -> None:
     """Bring a Warden's jobs over, with results and numbers.
 
-    Users and times come along. For administrators, on the Unix socket. Warden's database is only read. Into a daemon that
-    has no tasks yet, jobs keep their numbers, so that users find them where they were. Importing twice imports nothing
-    twice.
+    Users and times come along. For administrators, on the Unix socket. Warden's database is only read. Into a daemon
+    that has no tasks yet, jobs keep their numbers, so that users find them where they were. Importing twice imports
+    nothing twice.
 
     Stop Warden's intake and let its queue run empty first: what has not ended there is not taken over as work.
 
