@@ -412,6 +412,13 @@ def test_a_stolen_root_credential_does_no_harm(munged: Munged, tmp_path: Path) -
         assert site.http.get(f"/jobs/{id}", headers=headers).status_code == 404, "root's credential reads no results"
 
 
+def test_an_open_door_is_told_at_the_start(munged: Munged, tmp_path: Path) -> None:
+    with running(tmp_path / "open", munged, listen="0.0.0.0:0") as site:
+        assert "warden.job_check is empty" in site.daemon.log()
+    with running(tmp_path / "checked", munged, listen="0.0.0.0:0", job_check=["true", "{job}"]) as site:
+        assert "job_check" not in site.daemon.log()
+
+
 def test_a_credential_from_another_host(munged: Munged, tmp_path: Path) -> None:
     elsewhere = Munged("--origin=lo")
     try:

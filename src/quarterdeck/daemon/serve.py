@@ -12,6 +12,7 @@ import socket
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from ipaddress import ip_address
 from pathlib import Path
 
 from starlette.types import ASGIApp
@@ -118,6 +119,11 @@ async def serve(settings: Settings) -> int:
         if settings.warden_listen is not None:
             servers.append((Server(warden), [tcp_socket(*settings.warden_listen, "warden.listen")]))
             host, port = servers[-1][1][0].getsockname()[:2]
+            if not ip_address(host).is_loopback and not settings.warden.command():
+                log.warning(
+                    "warden.job_check is empty: a stolen credential of root's opens sessions for any user; set it "
+                    'to "slurm", or to a command of this site'
+                )
             (state / "warden-url").write_text(f"http://{host if ':' not in host else f'[{host}]'}:{port}\n")
         running = asyncio.ensure_future(house.run())
         answering = asyncio.ensure_future(_answer(servers))
