@@ -81,7 +81,7 @@ class Span(msgspec.Struct, gc=False):
 
 
 class EtaRecord(msgspec.Struct, gc=False):
-    """Seconds from a task's submission to its end: as estimated at the submission, and as they were."""
+    """Seconds from a task's submission to its start: as estimated at the submission, and as they were."""
 
     estimate_s: float
     actual_s: float
