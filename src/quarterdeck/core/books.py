@@ -5,7 +5,7 @@ A log therefore replays to the same state whatever the policy was when it was wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappush
 from math import inf, log
 from typing import Any
@@ -210,13 +210,14 @@ class Books:
             task.device = event.device
         task.devices = ()
         device = self.devices[task.device]
+        setup_s = slicing.setup_s(task, device)
         if device.lanes > 1 or not task.register:
             device.register = ""
         elif device.register != task.register:
             device.register, device.register_s = task.register, event.at_s
         slice = Slice(
             task=task.id, index=event.index, device=device.id, shots=event.shots, started_s=event.at_s,
-            after=device.last_handle,
+            after=device.last_handle, setup_s=setup_s,
         )  # fmt: skip
         self.slices[slice.key] = slice
         device.running.append(slice.key)
@@ -373,6 +374,12 @@ class Books:
                     self._alarm(task.not_before_s, "device", task.device)
         for device in self.devices.values():
             self._alarm(device.not_before_s, "device", device.id)
+
+    def nouns(self) -> Iterator[Task | Slice | Session | Device | Window]:
+        """Everything live, as `restore` takes it."""
+        yield from (task for task in self.tasks.values() if not task.ended)
+        for kind in (self.slices, self.sessions, self.devices, self.windows):
+            yield from kind.values()
 
     def state(self) -> dict[str, Any]:
         """All live state as plain JSON values, for comparing two decks."""

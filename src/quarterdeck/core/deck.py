@@ -44,6 +44,14 @@ class Deck(Books):
         super().__init__(policy)
         self.retry = retry if retry is not None else Retry()
 
+    def twin(self, policy: Policy) -> Deck:
+        """A deck in the same state, with copies of every record; what its policy learned is left behind."""
+        twin = Deck(policy, self.retry)
+        twin.restore((msgspec.structs.replace(noun) for noun in self.nouns()), now_s=self.now_s, seq=self.seq)
+        for device in twin.devices.values():
+            device.running = [*device.running]
+        return twin
+
     def handle(self, event: ev.Event) -> Step:
         """Take in what happened and decide what follows.
 
