@@ -85,6 +85,7 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     Attributes:
         handle: What the device calls it, if that is written down.
         after: The device's last handle before this slice.
+        bound_s: The most that it is charged; 0 for no bound.
     """
 
     task: str
@@ -98,6 +99,7 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     error: str = ""
     handle: str = ""
     after: str = ""
+    bound_s: float = 0.0
 
     @property
     def key(self) -> str:
