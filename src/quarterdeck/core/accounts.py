@@ -131,7 +131,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def usage(self, now_s: float, half_life_s: float) -> float:
         """Device seconds, those of long ago counting less."""
-        return self.usage_s * 2.0 ** (-max(0.0, now_s - self.usage_at_s) / half_life_s)
+        return self.usage_s * math.exp2(-max(0.0, now_s - self.usage_at_s) / half_life_s)
 
 
 class Usage(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):

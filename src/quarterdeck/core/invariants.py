@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from quarterdeck.core import events as ev
+from quarterdeck.core.accounts import Account
 from quarterdeck.core.budget_audit import BudgetAudit
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.waiting import why
@@ -45,15 +46,17 @@ def validate(deck: Deck) -> None:
         _demand(deck.queued(device.id) == len(queued), f"the policy lost tasks of {device.id}")
         held = [s for s in deck.sessions.values() if s.device == device.id and s.mode == "exclusive"]
         _demand(len(held) <= 1, f"device {device.id} has {len(held)} exclusive sessions")
-    held = {
-        id: (a.held_us, a.held_shots, a.flights, a.flight_us, a.flight_shots) for id, a in deck.ledger.accounts.items()
-    }
+    counted = {id: _promised(account) for id, account in deck.ledger.accounts.items()}
     deck.ledger.recount(deck.tasks.values(), deck.slices, deck.devices)
-    for id, a in deck.ledger.accounts.items():
-        exact = (a.held_us, a.held_shots, a.flights, a.flight_us, a.flight_shots)
-        _demand(held[id] == exact, f"account {id or 'default'} counts {held[id]}, its tasks and slices come to {exact}")
+    for id, account in deck.ledger.accounts.items():
+        told = f"account {id or 'default'} counts {counted[id]}, its tasks and slices come to {_promised(account)}"
+        _demand(counted[id] == _promised(account), told)
     for session in deck.sessions.values():
         _demand(session.state == "open" and session.opened_s <= session.expires_s, f"session {session.id} is odd")
+
+
+def _promised(account: Account) -> tuple[int, ...]:
+    return account.held_us, account.held_shots, account.flights, account.flight_us, account.flight_shots
 
 
 class Audit:
