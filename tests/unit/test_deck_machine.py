@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 import msgspec
 import pytest
 from hypothesis import HealthCheck, settings
@@ -20,6 +22,7 @@ from quarterdeck.errors import QuarterdeckError
 
 DEVICES = ("one", "two")
 USERS = ("ada", "bob")
+PROJECTS = ("", "", "atoms", "ions")
 
 
 class Attack(RuleBasedStateMachine):
@@ -81,6 +84,7 @@ class Attack(RuleBasedStateMachine):
             deadline_s=data.draw(st.sampled_from([0.0, 0.0, self.now_s + 20])),
             min_quality=data.draw(st.sampled_from([0.0, 0.0, 0.5])),
             class_=data.draw(st.sampled_from(["production", "test", "development"])),
+            project=data.draw(st.sampled_from(PROJECTS)),
         )  # fmt: skip
         if self.send(event) is not None:
             self.accepted[task] = shots
@@ -120,17 +124,48 @@ class Attack(RuleBasedStateMachine):
     def clear_window(self, data: st.DataObject) -> None:
         self.send(ev.WindowCleared(at_s=self.now_s, window=data.draw(st.sampled_from([*self.deck.windows, "none"]))))
 
-    @rule(data=st.data(), share=st.floats(0, 1.2))
-    def finish_slice(self, data: st.DataObject, share: float) -> None:
+    @rule(data=st.data(), share=st.floats(0, 1.2), qpu_s=st.sampled_from([None, None, 0.0, 0.5, 5.0, 500.0, 1e6]))
+    def finish_slice(self, data: st.DataObject, share: float, qpu_s: float | None) -> None:
         key = data.draw(st.sampled_from([*self.started, "none/0"]))
         task, _, index = key.partition("/")
         shots = int(self.started.get(key, 1) * share)
-        self.send(ev.SliceFinished(at_s=self.now_s, task=task, index=int(index), shots=shots, qpu_s=shots * 0.9))
+        if qpu_s is None:
+            qpu_s = shots * 0.9
+        self.send(ev.SliceFinished(at_s=self.now_s, task=task, index=int(index), shots=shots, qpu_s=qpu_s))
 
     @rule(data=st.data(), kind=st.sampled_from(["rejected", "unavailable", "lost", "fault", "fault", "cancelled"]))
     def fail_slice(self, data: st.DataObject, kind: str) -> None:
         task, _, index = data.draw(st.sampled_from([*self.started, "none/0"])).partition("/")
-        self.send(ev.SliceFailed(at_s=self.now_s, task=task, index=int(index), kind=kind))  # type: ignore[arg-type]
+        self.send(ev.SliceFailed(at_s=self.now_s, task=task, index=int(index), kind=kind, qpu_s=0.25))  # type: ignore[arg-type]
+
+    @rule(project=st.sampled_from(PROJECTS), members=st.sampled_from([(), ("ada",)]), share=st.floats(-1, 9))
+    def set_project(self, project: str, members: tuple[str, ...], share: float) -> None:
+        self.send(ev.ProjectSet(at_s=self.now_s, project=project, members=members, share=share))
+
+    @rule(project=st.sampled_from(PROJECTS))
+    def remove_project(self, project: str) -> None:
+        self.send(ev.ProjectRemoved(at_s=self.now_s, project=project))
+
+    @rule(
+        project=st.sampled_from(PROJECTS),
+        user=st.sampled_from(("", "", *USERS)),
+        qpu_s=st.sampled_from([None, 0.0, 1.0, 100.0, 1000.0, -1.0]),
+        shots=st.sampled_from([None, None, 0, 10, 100]),
+        period=st.sampled_from(["", "month"]),
+        reset=st.booleans(),
+    )
+    def set_budget(
+        self, project: str, user: str, qpu_s: float | None, shots: int | None, period: Literal["", "month"], reset: bool
+    ) -> None:
+        event = ev.BudgetSet(
+            at_s=self.now_s, project=project, user=user, qpu_s=qpu_s, shots=shots, period=period, reset=reset
+        )
+        self.send(event)
+
+    @rule()
+    def a_month_goes_by(self) -> None:
+        self.now_s += 31 * 86400.0
+        self.send(ev.Tick(at_s=self.now_s))
 
     @rule(step_s=st.floats(0, 30))
     def time_goes_by(self, step_s: float) -> None:
@@ -146,12 +181,15 @@ class Attack(RuleBasedStateMachine):
         """What the daemon does after a crash."""
         live = [task for task in self.deck.tasks.values() if not task.ended]
         groups = (live, self.deck.slices.values(), self.deck.sessions.values(), self.deck.devices.values())
-        nouns = [noun for group in (*groups, self.deck.windows.values()) for noun in group]
+        ledger = self.deck.ledger
+        more = (self.deck.windows.values(), ledger.accounts.values(), ledger.usage.values())
+        nouns = [noun for group in (*groups, *more) for noun in group]
         copies = [msgspec.json.decode(msgspec.json.encode(noun), type=type(noun)) for noun in nouns]
         fresh = Deck(make_policy(self.policy))
         fresh.restore(copies, now_s=self.deck.now_s, seq=self.deck.seq)
         assert fresh.state() == self.deck.state()
         self.deck = fresh
+        self.send(ev.Tick(at_s=self.now_s))  # the daemon's first event lets the devices be served
 
     @invariant()
     def consistent(self) -> None:
@@ -177,11 +215,22 @@ class Attack(RuleBasedStateMachine):
                     mine = device.id in task.eligible
                     barred = holder is not None and task.session != holder.id
                     paused = task.not_before_s > self.deck.now_s
-                    if task.state != "queued" or not mine or barred or paused:
+                    unpaid = self.deck.unpaid(task) is not None
+                    if task.state != "queued" or not mine or barred or paused or unpaid:
                         continue
                     least_s = min(min_slice_s(device, self.deck.policy.settings), 1.3 * self.deck.work_s(task, device))
                     too_near = least_s + setup_s(task, device) + device.overhead_s > gap_s
                     assert too_near or not self.deck.fit(device, task, gap_s), f"{task.id} could run on {device.id}"
+                for key in self.deck.parked.at(device.id, holder.id if holder else ""):
+                    head = self.deck.parked.head(key)
+                    shots = self.deck.fitting_shots(device, head)
+                    assert not shots or not self.deck.may_spend(head, shots, device)
+
+    @invariant()
+    def what_is_held_is_let_go(self) -> None:
+        for account in self.deck.ledger.accounts.values():
+            if not any(t.project == account.project and not t.ended for t in self.deck.tasks.values()):
+                assert (account.held_us, account.held_shots, account.flights, account.flight_us) == (0, 0, 0, 0)
 
 
 Attack.TestCase.settings = settings(

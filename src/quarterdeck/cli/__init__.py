@@ -15,15 +15,17 @@ from quarterdeck.cli import (
     events,
     import_warden,
     init,
+    project,
     replay,
     run,
     serve,
     session,
     submit,
     tasks,
+    usage,
     version,
 )
-from quarterdeck.errors import BadProgram, DeviceUnavailable, NotFound, NotReady, QuarterdeckError
+from quarterdeck.errors import BadProgram, DeviceUnavailable, NotFound, NotReady, OverBudget, QuarterdeckError
 
 app = typer.Typer(
     name="qdeck",
@@ -56,7 +58,10 @@ def options(
         os.environ["QDECK_URL"] = url
 
 
-for module in (serve, init, demo, devices, submit, tasks, session, run, events, replay, import_warden, bench, version):
+for module in (
+    serve, init, demo, devices, submit, tasks, session, run, project, usage, events, replay, import_warden, bench,
+    version,
+):  # fmt: skip
     module.add(app)
 
 
@@ -72,7 +77,8 @@ def main() -> None:
         _end(f"qdeck: {type(error).__name__}: {error}; this is a defect, QDECK_DEBUG=1 shows where", 1)
 
 
-LISTS = {"task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list"}
+LISTS = {"task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list",
+         "project": "qdeck project list"}  # fmt: skip
 
 
 def _next(error: QuarterdeckError) -> str:
@@ -84,6 +90,8 @@ def _next(error: QuarterdeckError) -> str:
             return "; `qdeck devices DEVICE` tells the device's limits"
         case DeviceUnavailable():
             return "; `qdeck devices` tells how it is doing, and what is queued waits"
+        case OverBudget(project=project):
+            return f"; `qdeck project show {project}` shows the budget"
         case NotReady(task=task):
             return f"; `qdeck why {task}` tells what it waits for"
         case _:

@@ -13,9 +13,11 @@ from typing import Any
 import msgspec
 
 from quarterdeck.core import events as ev
+from quarterdeck.core.accounts import Account, Charge, Ledger, Rules, Usage
 from quarterdeck.core.commands import Command
 from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
-from quarterdeck.core.policy import DeckPolicy, Policy, slicing
+from quarterdeck.core.parked import Parked
+from quarterdeck.core.policy import DeckPolicy, Place, Policy, slicing
 from quarterdeck.core.transition import SESSION, TASK, WINDOW, InvalidTransition, check
 
 
@@ -30,12 +32,14 @@ class Step(msgspec.Struct):
     devices: dict[str, Device] = {}
     windows: dict[str, Window] = {}
     notes: list[ev.NoteKept] = []
+    accounts: dict[str, Account] = {}
+    usage: dict[str, Usage] = {}
 
 
 class Books:
     """The state. Ended tasks stay until `forget_ended`; nothing else about them is remembered after that."""
 
-    def __init__(self, policy: Policy | None = None) -> None:
+    def __init__(self, policy: Policy | None = None, rules: Rules | None = None) -> None:
         self.policy = policy if policy is not None else DeckPolicy()
         self.policy.bind(self)
         self.now_s = 0.0
@@ -45,6 +49,9 @@ class Books:
         self.sessions: dict[str, Session] = {}
         self.devices: dict[str, Device] = {}
         self.windows: dict[str, Window] = {}
+        self.ledger = Ledger(rules or Rules(half_life_s=self.policy.settings.usage_half_life_s))
+        self.parked = Parked()
+        self.live: dict[str, int] = {}  # tasks that have not ended, by user
         self._ended: list[str] = []
         self._session_tasks: dict[str, dict[str, None]] = {}
         self._exclusive: dict[str, str] = {}
@@ -81,6 +88,7 @@ class Books:
         device.shot_rate_hz, device.setup_s = event.shot_rate_hz, event.setup_s
         device.emulated, device.overhead_s = event.emulated, event.overhead_s
         device.modality, device.qubits = event.modality, event.qubits
+        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
         self._touch_device(device)
 
     def _DeviceRetired(self, event: ev.DeviceRetired) -> None:
@@ -168,6 +176,8 @@ class Books:
             mates[task.id] = None
         if task.deadline_s:
             self._alarm(task.deadline_s, "task", task.id)
+        self.live[task.user] = self.live.get(task.user, 0) + 1
+        self.ledger.hold(task, self.devices[task.device], task.shots)
         self._wait(task)
         self._step.tasks[task.id] = task
         for device in task.eligible:
@@ -207,7 +217,9 @@ class Books:
         task.slices += 1
         task.started_s = task.started_s or event.at_s
         if event.device:
+            self.ledger.hold(task, self.devices[task.device], task.remaining, -1)
             task.device = event.device
+            self.ledger.hold(task, self.devices[task.device], task.remaining)
         task.devices = ()
         device = self.devices[task.device]
         setup_s = slicing.setup_s(task, device)
@@ -217,9 +229,10 @@ class Books:
             device.register, device.register_s = task.register, event.at_s
         slice = Slice(
             task=task.id, index=event.index, device=device.id, shots=event.shots, started_s=event.at_s,
-            after=device.last_handle, setup_s=setup_s,
+            after=device.last_handle, setup_s=setup_s, bound_s=event.bound_s,
         )  # fmt: skip
         self.slices[slice.key] = slice
+        self.ledger.fly(task, slice, 1)
         device.running.append(slice.key)
         self._step.slices[slice.key] = slice
         self._touch_device(device)
@@ -235,7 +248,7 @@ class Books:
     def _SliceFinished(self, event: ev.SliceFinished) -> None:
         slice = self._running(event.task, event.index)
         slice.state, slice.ended_s, slice.shots_done = "finished", event.at_s, event.shots
-        task, device = self._take_back(slice, event.qpu_s)
+        task, device = self._take_back(slice, event.qpu_s, event.setup_s, event.shots)
         device.finished += 1
         device.faults, device.not_before_s = 0, 0.0
         task.shots_done += event.shots
@@ -265,7 +278,7 @@ class Books:
 
     def _TaskPaused(self, event: ev.TaskPaused) -> None:
         task = self.tasks[event.task]
-        self.policy.remove(task)
+        self._leave(task)
         task.not_before_s = event.until_s
         self._wait(task)
         self._alarm(event.until_s, "device", task.device)
@@ -281,6 +294,22 @@ class Books:
 
     def _Tick(self, event: ev.Tick) -> None:
         pass
+
+    def _ProjectSet(self, event: ev.ProjectSet) -> None:
+        account = self.ledger.account(event.project)
+        account.declared, account.share, account.members = True, event.share, event.members
+        self._budgets_changed([account])
+
+    def _ProjectRemoved(self, event: ev.ProjectRemoved) -> None:
+        self._budgets_changed(self.ledger.remove(event.project))
+
+    def _BudgetSet(self, event: ev.BudgetSet) -> None:
+        account = self.ledger.account(event.project, event.user)
+        account.budget_qpu_s, account.budget_shots, account.period = event.qpu_s, event.shots, event.period
+        if event.reset:
+            account.spent_qpu_s = account.month_qpu_s = 0.0
+            account.spent_shots = account.month_shots = 0
+        self._budgets_changed([account])
 
     # -- what can be told -----------------------------------------------------------------------------------------
 
@@ -317,13 +346,42 @@ class Books:
         """See `policy.Facts`."""
         return task.remaining * slicing.shot_s(task, device, self.sessions.get(task.session))
 
-    def usage(self, project: str, user: str) -> float:
-        """See `policy.Facts`."""
-        return 0.0
+    def may_spend(self, task: Task, shots: int, device: Device | None = None) -> bool:
+        """Whether its budgets let a slice of so many shots start now (on this device, if not the task's own)."""
+        return self.payer_against(task, shots, device) is None
+
+    def payer_against(self, task: Task, shots: int, device: Device | None = None) -> Account | None:
+        """The account that does not let a slice start now, or None."""
+        return self.ledger.denier(task, self.bound_s(task, shots, device), shots, self.now_s)
+
+    def bound_s(self, task: Task, shots: int, device: Device | None = None) -> float:
+        """The most that a slice is charged, for `SliceStarted.bound_s`; 0 if no budget pays for it."""
+        return self.ledger.bound_s(device or self.devices[task.device], task, shots)
+
+    def usage(self, project: str, user: str = "") -> float:
+        """See `policy.Facts`; of the whole project without a user."""
+        account = self.ledger.accounts.get(f"{project}/{user}" if user else project)
+        return account.usage(self.now_s, self.ledger.rules.half_life_s) if account is not None else 0.0
 
     def share(self, project: str) -> float:
         """See `policy.Facts`."""
-        return 1.0
+        account = self.ledger.accounts.get(project)
+        return account.share if account is not None else 1.0
+
+    def unpaid(self, task: Task) -> Account | None:
+        """The account that a waiting task waits for, or None."""
+        spent = next((a for a in self.ledger.payers(task.project, task.user) if a.exhausted(self.now_s)), None)
+        if spent is None and task.id in self.parked:
+            return self.ledger.accounts[self.parked.account(task)]
+        return spent
+
+    def place(self, task: Task, device: Device) -> Place:
+        """Where a waiting task stands on a device: behind others of its account, if that cannot pay."""
+        return Place(self.parked.ahead(task), 0.0) if task.id in self.parked else self.policy.place(task, device)
+
+    def queued(self, device: str) -> int:
+        """How many tasks wait for the device."""
+        return self.policy.queued(device) + self.parked.count(device)
 
     def exclusive(self, device: str) -> Session | None:
         """The exclusive session that holds the device."""
@@ -340,12 +398,16 @@ class Books:
 
     # -- restoring ------------------------------------------------------------------------------------------------
 
-    def restore(self, nouns: Iterable[Task | Slice | Session | Device | Window], now_s: float, seq: int) -> None:
-        """Fill an empty deck with what a store kept: live tasks, slices in flight, open sessions, devices, windows.
+    def restore(
+        self, nouns: Iterable[Task | Slice | Session | Device | Window | Account | Usage], now_s: float, seq: int
+    ) -> None:
+        """Fill an empty deck with what a store kept: live tasks, slices in flight, open sessions, devices, windows,
+        accounts, usage of the present month.
 
         The same state as after replaying the whole log, ended tasks aside.
         """
         self.now_s, self.seq = now_s, seq
+        nouns = list(nouns)
         for noun in nouns:
             match noun:
                 case Device():
@@ -363,6 +425,9 @@ class Books:
                     self.slices[noun.key] = noun
                 case Task():
                     self.tasks[noun.id] = noun
+                    self.live[noun.user] = self.live.get(noun.user, 0) + 1
+        self.ledger.restore(noun for noun in nouns if isinstance(noun, Account | Usage))
+        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
         for task in sorted(self.tasks.values(), key=lambda task: task.seq):
             if task.deadline_s:
                 self._alarm(task.deadline_s, "task", task.id)
@@ -375,8 +440,10 @@ class Books:
         for device in self.devices.values():
             self._alarm(device.not_before_s, "device", device.id)
 
-    def nouns(self) -> Iterator[Task | Slice | Session | Device | Window]:
+    def nouns(self) -> Iterator[Task | Slice | Session | Device | Window | Account | Usage]:
         """Everything live, as `restore` takes it."""
+        yield from self.ledger.accounts.values()
+        yield from self.ledger.usage.values()
         yield from (task for task in self.tasks.values() if not task.ended)
         for kind in (self.slices, self.sessions, self.devices, self.windows):
             yield from kind.values()
@@ -391,6 +458,8 @@ class Books:
             "sessions": msgspec.to_builtins(self.sessions),
             "devices": msgspec.to_builtins(self.devices),
             "windows": msgspec.to_builtins(self.windows),
+            "accounts": msgspec.to_builtins(self.ledger.accounts),
+            "usage": {usage.id: msgspec.to_builtins(usage) for usage in self.ledger.usage.values()},
         }
 
     # -- small change ---------------------------------------------------------------------------------------------
@@ -402,7 +471,7 @@ class Books:
     def _move(self, task: Task, to: str) -> None:
         check(TASK, "task", task.id, task.state, to)
         if task.state == "queued":
-            self.policy.remove(task)
+            self._leave(task)
         task.state = to  # type: ignore[assignment]  # the table has only its states
         if to == "queued":
             self._wait(task)
@@ -411,6 +480,10 @@ class Books:
     def _end(self, task: Task, to: str, at_s: float) -> None:
         self._move(task, to)
         task.ended_s = at_s
+        self.ledger.hold(task, self.devices[task.device], task.remaining, -1)
+        left = self.live[task.user] = self.live[task.user] - 1
+        if not left:
+            del self.live[task.user]
         self._ended.append(task.id)
         if to == "done":
             self._learn_size(task)
@@ -445,8 +518,32 @@ class Books:
         weight = max(0.05, 1.0 / device.overheads)
         device.overhead_s += weight * (min(60.0, max(0.0, seconds)) - device.overhead_s)
 
-    def _take_back(self, slice: Slice, qpu_s: float) -> tuple[Task, Device]:
-        """The slice is over: free its lane."""
+    def _leave(self, task: Task) -> None:
+        if task.id in self.parked:
+            self.parked.remove(task)
+        else:
+            self.policy.remove(task)
+
+    def _settle(self, task: Task, slice: Slice, qpu_s: float, setup_s: float, shots: int) -> None:
+        self.ledger.fly(task, slice, -1)
+        if shots:
+            device = self.devices[task.device]
+            self.ledger.hold(task, device, task.remaining, -1)
+            self.ledger.hold(task, device, task.remaining - shots)
+        failed = slice.state == "failed"
+        charge = Charge(slice.device, slice.index == 0, slice.bound_s, qpu_s, setup_s, shots, failed)
+        accounts, usage = self.ledger.settle(task, slice.ended_s, charge)
+        self._step.accounts.update((account.id, account) for account in accounts)
+        self._step.usage.update((entry.id, entry) for entry in usage)
+
+    def _budgets_changed(self, accounts: list[Account]) -> None:
+        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
+        self._step.accounts.update((account.id, account) for account in accounts)
+
+    def _take_back(
+        self, slice: Slice, qpu_s: float, setup_s: float = 0.0, shots: int = 0
+    ) -> tuple[Task, Device]:  # fmt: skip
+        """The slice is over: free its lane and charge it; `task` still counts its shots as to be run."""
         del self.slices[slice.key]
         task, device = self.tasks[slice.task], self.devices[slice.device]
         task.qpu_s += qpu_s
@@ -455,6 +552,7 @@ class Books:
         if (session := self.sessions.get(task.session)) is not None:
             session.attained_s += seconds
             self._step.sessions[session.id] = session
+        self._settle(task, slice, qpu_s, setup_s, shots)
         self.policy.served(device, task, seconds)
         self._step.slices[slice.key] = slice
         self._touch_device(device)

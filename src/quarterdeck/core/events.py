@@ -177,7 +177,8 @@ class SliceStarted(Event, frozen=True, tag=True):
     """Decided: this batch of shots goes to the device. Written down before the driver hears of it.
 
     `device` is there if it is not the task's own. `cause`: why this task and no other, see `policy.Cause`; `rival`: the
-    task that would have come next; `score`: by how much it was ahead of it.
+    task that would have come next; `score`: by how much it was ahead of it. `bound_s`: the most that it is charged if a
+    budget pays.
     """
 
     task: str
@@ -187,6 +188,7 @@ class SliceStarted(Event, frozen=True, tag=True):
     cause: str = ""
     rival: str = ""
     score: float = 0.0
+    bound_s: float = 0.0
 
 
 class SliceAccepted(Event, frozen=True, tag=True):
@@ -257,6 +259,38 @@ class PolicyFailed(Event, frozen=True, tag=True):
     message: str
 
 
+class ProjectSet(Event, frozen=True, tag=True):
+    """A project was set up, or changed; "" is the project of all who name none.
+
+    `share` is its weight in fair shares; `members` are the users who may use it, all if there are none. From the first
+    project with a name on, only projects that were set up may be named.
+    """
+
+    project: str
+    share: float = 1.0
+    members: tuple[str, ...] = ()
+
+
+class ProjectRemoved(Event, frozen=True, tag=True):
+    """A project is no more; its budgets and what was spent of them are forgotten, its usage reports are kept."""
+
+    project: str
+
+
+class BudgetSet(Event, frozen=True, tag=True):
+    """What a project, or with `user` that user in it, may spend: device seconds and shots; None for no limit.
+
+    `period` "month": in each calendar month (UTC); "": in all since the last `reset`, which counts anew from 0.
+    """
+
+    project: str
+    user: str = ""
+    qpu_s: float | None = None
+    shots: int | None = None
+    period: Literal["", "month"] = ""
+    reset: bool = False
+
+
 class Tick(Event, frozen=True, tag=True):
     """Time went by. Not written down itself: what it brings about is."""
 
@@ -266,6 +300,7 @@ EVENTS: tuple[type[Event], ...] = (
     SessionOpened, SessionRenewed, SessionClosed, Submitted, TaskImported, NoteKept, Cancelled,
     SliceStarted, SliceAccepted, SliceFinished, SliceFailed, TaskPaused, TaskFailed, DevicePaused, PolicyFailed,
     Tick,
+    ProjectSet, ProjectRemoved, BudgetSet,
 )  # fmt: skip
 
 _AnyEvent = (
@@ -273,6 +308,7 @@ _AnyEvent = (
     | SessionOpened | SessionRenewed | SessionClosed | Submitted | TaskImported | NoteKept | Cancelled
     | SliceStarted | SliceAccepted | SliceFinished | SliceFailed | TaskPaused | TaskFailed | DevicePaused | PolicyFailed
     | Tick
+    | ProjectSet | ProjectRemoved | BudgetSet
 )  # fmt: skip
 
 encode = msgspec.json.Encoder().encode

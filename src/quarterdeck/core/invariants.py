@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from quarterdeck.core import events as ev
+from quarterdeck.core.accounts import Account
+from quarterdeck.core.budget_audit import BudgetAudit
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.waiting import why
 
@@ -41,11 +43,20 @@ def validate(deck: Deck) -> None:
         _demand(len(device.running) == len(set(device.running)) <= device.lanes, f"{device.id} runs {device.running}")
         _demand(all(key in deck.slices for key in device.running), f"{device.id} runs what is not in flight")
         queued = [task for task in deck.tasks.values() if device.id in task.eligible and task.state == "queued"]
-        _demand(deck.policy.queued(device.id) == len(queued), f"the policy lost tasks of {device.id}")
+        _demand(deck.queued(device.id) == len(queued), f"the policy lost tasks of {device.id}")
         held = [s for s in deck.sessions.values() if s.device == device.id and s.mode == "exclusive"]
         _demand(len(held) <= 1, f"device {device.id} has {len(held)} exclusive sessions")
+    counted = {id: _promised(account) for id, account in deck.ledger.accounts.items()}
+    deck.ledger.recount(deck.tasks.values(), deck.slices, deck.devices)
+    for id, account in deck.ledger.accounts.items():
+        told = f"account {id or 'default'} counts {counted[id]}, its tasks and slices come to {_promised(account)}"
+        _demand(counted[id] == _promised(account), told)
     for session in deck.sessions.values():
         _demand(session.state == "open" and session.opened_s <= session.expires_s, f"session {session.id} is odd")
+
+
+def _promised(account: Account) -> tuple[int, ...]:
+    return account.held_us, account.held_shots, account.flights, account.flight_us, account.flight_shots
 
 
 class Audit:
@@ -62,6 +73,7 @@ class Audit:
         self._task: dict[str, tuple[str, str]] = {}
         self._choices: dict[str, tuple[str, ...]] = {}
         self._last_s = 0.0
+        self._budgets = BudgetAudit()
 
     def read(self, events: Iterable[ev.Event]) -> None:
         """Take in more of the log. Raises `Broken` at the first entry that cannot be true."""
@@ -78,6 +90,7 @@ class Audit:
                 self._task[task] = (event.device, event.session)
                 if event.devices:
                     self._choices[task] = event.devices
+                self._budgets.submitted(event)
             case ev.TaskImported(task=task, shots=shots, shots_done=done):
                 _demand(task not in self.shots, f"task {task} imported twice")
                 _demand(0 <= done <= shots, f"task {task} was imported with {done} of {shots} shots")
@@ -99,12 +112,19 @@ class Audit:
                 holder = self._exclusive.get(device)
                 _demand(holder in (None, session), f"slice {key} disturbs exclusive session {holder}")
                 self._flying[key] = (shots, task)
+                self._hold(self._budgets.started(event))
             case ev.SliceFinished(task=task, index=index, shots=done):
                 shots, _ = self._take(task, index)
                 _demand(0 <= done <= shots, f"slice {task}/{index} gave {done} of {shots} shots")
                 self.counted[task] += done
+                self._hold(self._budgets.ended(f"{task}/{index}", event.at_s, event.qpu_s, done))
             case ev.SliceFailed(task=task, index=index):
                 self._take(task, index)
+                self._hold(self._budgets.ended(f"{task}/{index}", event.at_s, event.qpu_s, 0))
+            case ev.BudgetSet():
+                self._budgets.set(event)
+            case ev.ProjectRemoved(project=project):
+                self._budgets.removed(project)
             case ev.Cancelled(task=task):
                 self._cancelled.add(task)
             case ev.TaskFailed(task=task):
@@ -121,6 +141,9 @@ class Audit:
                     del self._exclusive[device]
             case _:
                 pass
+
+    def _hold(self, wrong: str) -> None:
+        _demand(not wrong, wrong)
 
     def _take(self, task: str, index: int) -> tuple[int, str]:
         found = self._flying.pop(f"{task}/{index}", None)

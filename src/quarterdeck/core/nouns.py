@@ -86,6 +86,7 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
         handle: What the device calls it, if that is written down.
         after: The device's last handle before this slice.
         setup_s: The set-up that it needs, at the longest.
+        bound_s: The most that it is charged; 0 for no bound.
     """
 
     task: str
@@ -100,6 +101,7 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     handle: str = ""
     after: str = ""
     setup_s: float = 0.0
+    bound_s: float = 0.0
 
     @property
     def key(self) -> str:

@@ -6,12 +6,14 @@ from typing import Literal
 
 import msgspec
 
+from quarterdeck.core import month as calendar
+from quarterdeck.core.accounts import Account
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.nouns import Device, Task
 
 Reason = Literal[
     "queue", "device_offline", "device_calibrating", "device_maintenance", "window_ahead", "exclusive_session",
-    "retrying", "running", "settled",
+    "retrying", "running", "settled", "budget",
 ]  # fmt: skip
 
 
@@ -31,7 +33,7 @@ def why(deck: Deck, task: Task) -> Waiting:
     if task.state != "queued":
         return Waiting("running", f"slice {task.slices - 1} is on {task.device}", estimate_s=0.0)
     device = deck.devices[task.device]
-    place = deck.policy.place(task, device)
+    place = deck.place(task, device)
     reason, detail, hold_s = _reason(deck, task, device, place.position)
     estimate_s = None if hold_s is None else hold_s + (place.ahead_s + _running_s(deck, device)) / max(1, device.lanes)
     return Waiting(reason, detail, place.position, estimate_s)
@@ -55,6 +57,8 @@ def _reason(deck: Deck, task: Task, device: Device, position: int) -> tuple[Reas
     if now_s < task.not_before_s:
         left_s = task.not_before_s - now_s
         return "retrying", f"it runs again in {left_s:.0f} s; {task.faults} of its runs went wrong", left_s
+    if (payer := deck.unpaid(task)) is not None:
+        return "budget", *_budget(payer, now_s)
     holder = deck.exclusive(device.id)
     if holder is not None and holder.id != task.session:
         return "exclusive_session", f"an exclusive session holds {device.id}", max(0.0, holder.expires_s - now_s)
@@ -65,6 +69,21 @@ def _reason(deck: Deck, task: Task, device: Device, position: int) -> tuple[Reas
         )
         return "window_ahead", f"it would not end before the next {ahead.kind} of {device.id}", ahead.end_s - now_s
     return "queue", f"{position} tasks are ahead of it" if position != 1 else "1 task is ahead of it", 0.0
+
+
+def _budget(payer: Account, now_s: float) -> tuple[str, float | None]:
+    """What the account that cannot pay lacks, and seconds until it can, if that is known."""
+    whose = (
+        f"{payer.user} in project {payer.project or 'default'}"
+        if payer.user
+        else f"project {payer.project or 'default'}"
+    )
+    if not payer.exhausted(now_s):
+        return f"what is left of the budget of {whose} is kept for its {payer.flights} slices that run now", None
+    if payer.period == "month" and payer.budget_qpu_s != 0 and payer.budget_shots != 0:
+        next_s = calendar.start_s(calendar.month_of(now_s) + 1)
+        return f"the budget of {whose} is spent; it starts anew with the month", next_s - now_s
+    return f"the budget of {whose} is spent; an administrator can raise it", None
 
 
 def _running_s(deck: Deck, device: Device) -> float:

@@ -13,6 +13,7 @@ from quarterdeck import places
 from quarterdeck.core.policy import PolicySettings, make_policy
 from quarterdeck.daemon.dialects.pasqal_cloud.settings import PasqalCloudSettings
 from quarterdeck.daemon.dialects.warden.settings import WardenSettings
+from quarterdeck.daemon.limits import LimitSettings
 from quarterdeck.errors import Invalid
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -68,6 +69,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy: PolicySettings = PolicySettings()
     warden: WardenSettings = WardenSettings()
     pasqal_cloud: PasqalCloudSettings = PasqalCloudSettings()
+    limits: LimitSettings = LimitSettings()
     devices: dict[str, dict[str, Any]] = msgspec.field(default_factory=_embedded)
 
     @property
@@ -104,6 +106,7 @@ def _address(where: str, text: str) -> tuple[str, int] | None:
 
 TABLES: dict[str, type[msgspec.Struct]] = {
     "daemon": DaemonSettings, "policy": PolicySettings, "warden": WardenSettings, "pasqal_cloud": PasqalCloudSettings,
+    "limits": LimitSettings,
 }  # fmt: skip
 """The tables of the file, but for the devices'."""
 

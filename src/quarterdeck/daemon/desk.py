@@ -24,6 +24,8 @@ from quarterdeck.daemon import tokens, view
 from quarterdeck.daemon.engine import Engine
 from quarterdeck.daemon.imports import import_tasks
 from quarterdeck.daemon.keys import Key
+from quarterdeck.daemon.limits import Gate, LimitSettings
+from quarterdeck.daemon.projects import Projects, core_name
 from quarterdeck.daemon.store import Blob, TaskQuery
 from quarterdeck.devices.driver import Target
 from quarterdeck.errors import (
@@ -84,6 +86,7 @@ class Limits(msgspec.Struct, frozen=True):
     parameters_bytes: int = 64 * 1024
     wait_s: float = 60.0
     admissions: int = 100_000
+    users: LimitSettings = LimitSettings()
 
 
 def random_id(kind: str) -> str:
@@ -108,6 +111,8 @@ class Desk:
     ) -> None:
         self.engine = engine
         self.limits = limits
+        self.gate = Gate(limits.users, engine)
+        self.projects = Projects(engine)
         self._new_id = new_id
         self._new_token = new_token
         self._summarise = summarise
@@ -193,7 +198,9 @@ class Desk:
             done.set_result(None)
 
     async def _submit(self, actor: Actor, request: wire.TaskSubmit, key: Key | None) -> wire.Task:
+        self.gate.submit(actor.user)
         admitted = await self._check(actor, request)
+        self.gate.enter(actor.user)
         answer = self._enter(actor, admitted, key)
         await self.engine.settled()
         if admitted.blob is not None:
@@ -208,7 +215,9 @@ class Desk:
         `note` is told their ids and kept before them: after a crash it may name tasks that never came to be, of which
         nobody was told.
         """
+        self.gate.submit(actor.user, len(requests))
         admitted = [await self._check(actor, request) for request in requests]
+        self.gate.enter(actor.user, len(requests))
         for one in admitted:  # a session may have closed while a later one was checked
             if one.session:
                 self._own_session(actor, one.session)
@@ -231,6 +240,7 @@ class Desk:
         if request.shots > target.max_shots:
             raise BadProgram("$.shots", f"{device} takes at most {target.max_shots} shots for one task")
         session = self._own_session(actor, request.session).id if request.session else self._default(actor, device)
+        self._project(request, session)
         blob: Blob | None = None
         if isinstance(request.program, str):
             try:
@@ -255,14 +265,25 @@ class Desk:
         """Hand a checked task to the core. It is durable once the engine has settled."""
         request, id = admitted.request, id or self._new_id("t")
         session = self._own_session(actor, admitted.session) if admitted.session else None
+        project = self._project(request, admitted.session)
         event = ev.Submitted(
             at_s=self.engine.now(), task=id, user=actor.user, device=admitted.device, program=admitted.info.id,
             shots=request.shots, parameters=admitted.parameters, session=admitted.session,
-            project=session.project if session else "", job=session.job if session else "", name=request.name,
+            project=project, job=session.job if session else "", name=request.name,
             class_=session.class_ if session else request.class_,
         )  # fmt: skip
         step = self.engine.handle(event, blobs=[admitted.blob] if admitted.blob else [], key=key)
         return view.task(step.tasks[id])  # as it is in this very record, which is what becomes durable
+
+    def _project(self, request: wire.TaskSubmit, session: str) -> str:
+        """Who pays: the session's project, or the one that the request names."""
+        project = core_name(request.project)
+        if not session:
+            return project
+        of_session = self.engine.deck.sessions[session].project
+        if request.project and project != of_session:
+            raise Conflict(f"session {session} is in project {of_session or 'default'}, not {request.project}")
+        return of_session
 
     def _default(self, actor: Actor, device: str) -> str:
         """The session whose token came with the request, if it is on this device."""
@@ -382,11 +403,13 @@ class Desk:
         for where, text in (("$.project", request.project), ("$.job", request.job)):
             if _CONTROL.search(text):
                 raise Invalid(where, "must not hold control characters")
+        project = core_name(request.project)
+        self.gate.open_session(actor.user)
         id = id or self._new_id("s")
         token = self._new_token(id)
         event = ev.SessionOpened(
             at_s=self.engine.now(), session=id, user=actor.user, device=self._device(request.device),
-            ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=request.project, job=request.job,
+            ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=project, job=request.job,
             token=tokens.digest(token),
         )  # fmt: skip
         step = await self.engine.commit(event)
@@ -509,7 +532,7 @@ class Desk:
     def _view_device(self, name: str, spec: bool) -> wire.Device:
         deck = self.engine.deck
         device = deck.devices[name]
-        return view.device(device, self.engine.targets[name], deck.window_on(name), deck.policy.queued(name), spec)
+        return view.device(device, self.engine.targets[name], deck.window_on(name), deck.queued(name), spec)
 
 
 def _parameters(parameters: dict[str, object], limit_bytes: int) -> str:
