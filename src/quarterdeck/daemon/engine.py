@@ -22,7 +22,7 @@ from quarterdeck.core import events as ev
 from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, Command, StartSlice
 from quarterdeck.core.deck import Deck
-from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
+from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
 from quarterdeck.core.policy import PolicySettings, make_policy
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.daemon.attempt import Attempt, Failed, Patience
@@ -38,7 +38,9 @@ from quarterdeck.errors import NotFound, QuarterdeckError, StoreUnavailable
 log = logging.getLogger(__name__)
 
 _encode = msgspec.json.encode
-_NOUNS: dict[str, type[Device | Session | Window]] = {"device": Device, "session": Session, "window": Window}
+_NOUNS: dict[str, type[Device | Session | Window | Calendar]] = {
+    "device": Device, "session": Session, "window": Window, "calendar": Calendar,
+}  # fmt: skip
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):
@@ -232,6 +234,7 @@ class Engine:
                 *(NounRow("device", device.id, True, _encode(device)) for device in step.devices.values()),
                 *(NounRow("session", s.id, s.state == "open", _encode(s)) for s in step.sessions.values()),
                 *(NounRow("window", w.id, w.state != "over", _encode(w)) for w in step.windows.values()),
+                *(NounRow("calendar", c.id, c.state == "set", _encode(c)) for c in step.calendars.values()),
                 *(NounRow(f"note:{note.kind}", note.id, False, _encode(note)) for note in step.notes),
             ],
             blobs=blobs,
