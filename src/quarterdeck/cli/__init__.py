@@ -22,6 +22,7 @@ from quarterdeck.cli import (
     submit,
     tasks,
     version,
+    window,
 )
 from quarterdeck.errors import BadProgram, DeviceUnavailable, NotFound, NotReady, QuarterdeckError
 
@@ -56,7 +57,22 @@ def options(
         os.environ["QDECK_URL"] = url
 
 
-for module in (serve, init, demo, devices, submit, tasks, session, run, events, replay, import_warden, bench, version):
+for module in (
+    serve,
+    init,
+    demo,
+    devices,
+    submit,
+    tasks,
+    session,
+    window,
+    run,
+    events,
+    replay,
+    import_warden,
+    bench,
+    version,
+):
     module.add(app)
 
 
@@ -72,7 +88,10 @@ def main() -> None:
         _end(f"qdeck: {type(error).__name__}: {error}; this is a defect, QDECK_DEBUG=1 shows where", 1)
 
 
-LISTS = {"task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list"}
+LISTS = {
+    "task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list", "window": "qdeck window list",
+    "calendar": "qdeck window list",
+}  # fmt: skip
 
 
 def _next(error: QuarterdeckError) -> str:

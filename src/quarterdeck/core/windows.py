@@ -137,7 +137,8 @@ def _take(order: _Order, device: str, entry: tuple[float, str]) -> None:
 def check_kind(event: ev.WindowSet | ev.CalendarSet, length_s: float) -> None:
     """Raise `Invalid` for a window of this length that cannot be, whatever else there is."""
     if length_s > LONGEST_S:
-        raise Invalid("$.end_s", f"a window may last for {LONGEST_S / 86400:.0f} days, not for {length_s / 86400:.0f}")
+        where = "$.end_s" if isinstance(event, ev.WindowSet) else "$.duration_s"
+        raise Invalid(where, f"a window may last for {LONGEST_S / 86400:.0f} days, not for {length_s / 86400:.0f}")
     if not event.start_s <= event.at_s + FARTHEST_S:
         raise Invalid("$.start_s", "is more than ten years ahead")
     if not 0 <= event.slack_s <= LONGEST_S:

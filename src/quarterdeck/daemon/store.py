@@ -45,7 +45,7 @@ class SliceRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class NounRow(msgspec.Struct, frozen=True, gc=False):
-    """The state of anything there are few of: a `session`, `device`, `window` or `calendar`. Dead ones are not loaded."""
+    """The state of a `session`, `device`, `window` or `calendar`, of which there are few. Dead ones are not loaded."""
 
     kind: str
     id: str

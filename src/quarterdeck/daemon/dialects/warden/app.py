@@ -269,7 +269,7 @@ class Warden:
         session = await self._session(asked)
         if self._settings.enforce:
             seen, _, said = self._state(asked.desk, session.device)
-            if seen.status == "maintenance":
+            if seen.status in ("maintenance", "draining"):
                 raise Unavailable("the device", said, 0.0)
         taken = asked.desk.device(session.device).formats
         format = "pulser" if "pulser" in taken else taken[0]
