@@ -67,7 +67,7 @@ def test_a_lent_slice_ends_before_a_window_and_is_not_for_others_in_a_reservatio
     bench.tick(1095)
     assert started(bench.submit("theirs", 500, user="bob")) == [("theirs", 50)]
     assert started(bench.finish("theirs", 0, 50, after_s=5)) == []
-    assert bench.deck.holder("qpu") == ("ada", "")
+    assert bench.deck.holder(bench.deck.devices["qpu"]) == ("ada", "")
     assert started(bench.submit("hers", 20)) == [("hers", 20)], "the holder's own, outside of the session"
 
 
@@ -228,7 +228,7 @@ def test_a_renewal_ends_where_somebodys_reservation_starts(bench: Bench) -> None
     assert step.events == [ev.SessionRenewed(at_s=1080, session="s", expires_s=1150)]
     assert step.sessions["s"].expires_s == 1150
     assert closed(bench.tick(1150)) == ["expired"]
-    assert bench.deck.holder("qpu") == ("bob", "")
+    assert bench.deck.holder(bench.deck.devices["qpu"]) == ("bob", "")
 
 
 @pytest.mark.parametrize(

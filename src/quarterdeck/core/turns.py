@@ -56,7 +56,9 @@ class Turns(Books):
     def _turn_session(self, session: Session) -> None:
         if session.expires_s > self.now_s:
             self._alarm(session.expires_s, "session", session.id)
-        elif session.mode == "batch" and (session.id in self._session_tasks or (session.used and session.active_s)):
+        elif session.mode == "batch" and (
+            session.id in self._session_tasks or (session.used and session.active_s is not None)
+        ):
             self._record(ev.SessionRenewed(at_s=self.now_s, session=session.id))
             self._alarm(session.expires_s, "session", session.id)
         else:
