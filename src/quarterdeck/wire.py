@@ -17,10 +17,11 @@ UserName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^/\x00-
 Class = Literal["production", "test", "development"]
 Mode = Literal["shared", "exclusive", "batch"]
 TaskState = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
-DeviceStatus = Literal["online", "calibrating", "maintenance", "offline"]
+DeviceStatus = Literal["online", "draining", "calibrating", "maintenance", "offline"]
+WindowKind = Literal["calibration", "maintenance", "reservation"]
 Reason = Literal[
     "queue", "device_offline", "device_calibrating", "device_maintenance", "window_ahead", "exclusive_session",
-    "retrying", "running", "settled", "budget",
+    "retrying", "running", "settled", "budget", "reserved",
 ]  # fmt: skip
 SHA = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="SHA-256 of the content, 64 hexadecimal digits.")]
 
@@ -177,7 +178,14 @@ class Log(Answer, frozen=True):
 
 
 class SessionOpen(Request, frozen=True):
-    """POST /v1/sessions: a lease on access to a device. It ends unless renewed within `ttl_s` seconds."""
+    """POST /v1/sessions: a lease on access to a device. It ends unless renewed within `ttl_s` seconds.
+
+    Attributes:
+        idle_s: It is closed after so many seconds without a task waiting or running; 0 for never. By default the
+            daemon's setting for exclusive sessions and for batches, and never for shared ones. A batch's counts from
+            its first task on. Time in which the device is offline, in maintenance or in a window does not count.
+        lend: An exclusive session lets others run short slices while nothing of it is ready.
+    """
 
     device: Name
     mode: Mode = "shared"
@@ -185,12 +193,16 @@ class SessionOpen(Request, frozen=True):
     project: Label = ""
     job: Label = ""
     ttl_s: Annotated[float, Meta(gt=0, le=7 * 86400)] = 3600.0
+    idle_s: Annotated[float, Meta(ge=0, le=7 * 86400)] | None = None
+    lend: bool = False
 
 
 class Session(Answer, frozen=True):
     """A session. `state` is `open` or `closed`; a closed one never opens again.
 
     `token` is in the answer to its opening only: a bearer token that speaks for the user while the session is open.
+    `expires_s` of an exclusive one is earlier than its `ttl_s` says where somebody else's reservation starts.
+    `lend_s` is the longest slice of others in its idle gaps; 0 if it lends none.
     """
 
     id: str
@@ -207,6 +219,8 @@ class Session(Answer, frozen=True):
     closed_s: float = 0.0
     reason: str = ""
     token: str = ""
+    idle_s: float = 0.0
+    lend_s: float = 0.0
 
 
 class SessionPage(Answer, frozen=True):
@@ -215,8 +229,21 @@ class SessionPage(Answer, frozen=True):
     items: list[Session]
 
 
+class NextWindow(Answer, frozen=True):
+    """The time block that comes next on a device."""
+
+    kind: WindowKind
+    start_s: float
+    end_s: float
+    reason: str = ""
+
+
 class Device(Answer, frozen=True):
-    """A device and how it is doing. `spec` is the device in its framework's own words."""
+    """A device and how it is doing. `spec` is the device in its framework's own words.
+
+    `draining`: it was taken out of service, or its maintenance began, and slices still run. `next_window` is planned;
+    nothing starts that cannot end before it.
+    """
 
     name: str
     modality: str
@@ -233,6 +260,7 @@ class Device(Answer, frozen=True):
     queued: int
     running: int
     spec: str = ""
+    next_window: NextWindow | None = None
 
 
 class DeviceSet(Request, frozen=True):
@@ -243,36 +271,92 @@ class DeviceSet(Request, frozen=True):
 
 
 class WindowSet(Request, frozen=True):
-    """POST /v1/devices/NAME/windows: a time block on a device, in which no task runs.
+    """POST /v1/devices/NAME/windows: a time block on a device, in which no task runs, or somebody's tasks only.
 
     Attributes:
         hard: Nothing starts that cannot end before it.
+        slack_s: It may begin so much later: as soon as the device has nothing to do, and keeps its length.
+        user, project: Whose a reservation is: tasks of that user, of that project, or of that user for that project.
     """
 
-    kind: Literal["calibration", "maintenance"]
+    kind: WindowKind
     start_s: float
     end_s: float
     hard: bool = True
     reason: Label = ""
+    slack_s: Annotated[float, Meta(ge=0)] = 0.0
+    user: Label = ""
+    project: Label = ""
 
 
 class Window(Answer, frozen=True):
-    """A time block on a device."""
+    """A time block on a device. `calendar`: it is an occurrence of that one; `began_s` is 0 before it began."""
 
     id: str
     device: str
-    kind: Literal["calibration", "maintenance"]
+    kind: WindowKind
     start_s: float
     end_s: float
     hard: bool
     state: Literal["planned", "on", "over"]
     reason: str = ""
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
+    calendar: str = ""
+    began_s: float = 0.0
 
 
 class WindowPage(Answer, frozen=True):
     """GET /v1/devices/NAME/windows: what is planned or on, in order of time."""
 
     items: list[Window]
+
+
+class CalendarSet(Request, frozen=True):
+    """POST /v1/devices/NAME/calendars: windows that recur.
+
+    Attributes:
+        rule: When: an RRULE of RFC 5545, such as FREQ=WEEKLY;BYDAY=MO;BYHOUR=3.
+        start_s: From when the rule counts; what it leaves open (the minute, the weekday) is taken from there.
+        duration_s: How long each window lasts.
+        zone: Name of the time zone on whose clocks the rule is read, such as Europe/Paris.
+    """
+
+    kind: WindowKind
+    rule: Annotated[str, Meta(min_length=1, max_length=500)]
+    start_s: float
+    duration_s: Annotated[float, Meta(gt=0)]
+    zone: Annotated[str, Meta(max_length=100)] = "UTC"
+    hard: bool = True
+    slack_s: Annotated[float, Meta(ge=0)] = 0.0
+    user: Label = ""
+    project: Label = ""
+    reason: Label = ""
+
+
+class Calendar(Answer, frozen=True):
+    """Windows that recur; the next of them are among the device's windows."""
+
+    id: str
+    device: str
+    kind: WindowKind
+    rule: str
+    start_s: float
+    duration_s: float
+    zone: str
+    hard: bool
+    state: Literal["set", "cleared"]
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
+    reason: str = ""
+
+
+class CalendarPage(Answer, frozen=True):
+    """GET /v1/devices/NAME/calendars."""
+
+    items: list[Calendar]
 
 
 class ImportedTask(Request, frozen=True):

@@ -24,6 +24,7 @@ from quarterdeck.cli import (
     tasks,
     usage,
     version,
+    window,
 )
 from quarterdeck.errors import BadProgram, DeviceUnavailable, NotFound, NotReady, OverBudget, QuarterdeckError
 
@@ -59,8 +60,8 @@ def options(
 
 
 for module in (
-    serve, init, demo, devices, submit, tasks, session, run, project, usage, events, replay, import_warden, bench,
-    version,
+    serve, init, demo, devices, submit, tasks, session, window, run, project, usage, events, replay, import_warden,
+    bench, version,
 ):  # fmt: skip
     module.add(app)
 
@@ -77,8 +78,10 @@ def main() -> None:
         _end(f"qdeck: {type(error).__name__}: {error}; this is a defect, QDECK_DEBUG=1 shows where", 1)
 
 
-LISTS = {"task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list",
-         "project": "qdeck project list"}  # fmt: skip
+LISTS = {
+    "task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list", "window": "qdeck window list",
+    "calendar": "qdeck window list", "project": "qdeck project list",
+}  # fmt: skip
 
 
 def _next(error: QuarterdeckError) -> str:

@@ -89,6 +89,34 @@ class Client:
         body = msgspec.convert({"status": status, "reason": reason}, wire.DeviceSet)
         return self.link.ask("POST", f"/v1/devices/{quote(name, safe='')}/status", wire.Device, body=body)
 
+    # -- windows --------------------------------------------------------------------------------------------------
+
+    def windows(self, device: str) -> list[wire.Window]:
+        """The time blocks of a device that are planned or on, in order of time."""
+        return self.link.ask("GET", f"/v1/devices/{quote(device, safe='')}/windows", wire.WindowPage).items
+
+    def set_window(self, device: str, window: wire.WindowSet) -> wire.Window:
+        """Set a time block. For administrators, as what follows. Raises `Conflict` or `Invalid` if it cannot be."""
+        where = f"/v1/devices/{quote(device, safe='')}/windows"
+        return self.link.ask("POST", where, wire.Window, body=window, repeat=False)
+
+    def clear_window(self, id: str) -> wire.Window:
+        """Take a time block off, or end it. Raises `NotFound` if it is over."""
+        return self.link.ask("DELETE", f"/v1/windows/{quote(id, safe='')}", wire.Window)
+
+    def calendars(self, device: str) -> list[wire.Calendar]:
+        """The time blocks of a device that recur."""
+        return self.link.ask("GET", f"/v1/devices/{quote(device, safe='')}/calendars", wire.CalendarPage).items
+
+    def set_calendar(self, device: str, calendar: wire.CalendarSet) -> wire.Calendar:
+        """Let a time block recur."""
+        where = f"/v1/devices/{quote(device, safe='')}/calendars"
+        return self.link.ask("POST", where, wire.Calendar, body=calendar, repeat=False)
+
+    def clear_calendar(self, id: str) -> wire.Calendar:
+        """Let a time block recur no more; one that is on goes on to its end. Raises `NotFound`."""
+        return self.link.ask("DELETE", f"/v1/calendars/{quote(id, safe='')}", wire.Calendar)
+
     # -- programs -------------------------------------------------------------------------------------------------
 
     def upload(self, payload: str, format: str = "pulser", device: str | None = None) -> wire.ProgramInfo:
@@ -183,12 +211,16 @@ class Client:
         project: str = "",
         job: str = "",
         ttl_s: float = TTL_S,
+        idle_s: float | None = None,
+        lend: bool = False,
         renew: bool = True,
     ) -> SessionHandle:
         """Open a session, renewed from a thread until it is closed: `with client.session("fresnel") as session:`.
 
         Inside a job that has a session on this device already, that one is joined, and stays open at the end; name a
-        `mode` to get one of your own in any case. Without `renew` it ends after `ttl_s` seconds unless renewed.
+        `mode` to get one of your own in any case. Without `renew` it ends after `ttl_s` seconds unless renewed. It is
+        closed after `idle_s` seconds without work (None: the daemon's setting for its mode; 0: never). An exclusive one
+        with `lend` lets others run short slices while it has nothing to do.
         """
         device = self._device(device)
         if mode is None and self.job_session and device == (self.default_device or device):
@@ -198,8 +230,9 @@ class Client:
             if joined.device == device:
                 return SessionHandle(self, joined, own=False)
         body = wire.SessionOpen(
-            device=device, mode=mode or "shared", class_=class_, project=project, job=job, ttl_s=ttl_s
-        )
+            device=device, mode=mode or "shared", class_=class_, project=project, job=job, ttl_s=ttl_s, idle_s=idle_s,
+            lend=lend,
+        )  # fmt: skip
         # Not repeated after it was sent: nobody would close the session of the lost answer.
         session = SessionHandle(self, self.link.ask("POST", "/v1/sessions", wire.Session, body=body, repeat=False))
         if renew:

@@ -15,10 +15,13 @@ import msgspec
 from quarterdeck.core import events as ev
 from quarterdeck.core.accounts import Account, Charge, Ledger, Rules, Usage
 from quarterdeck.core.commands import Command
-from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
+from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window, holds
 from quarterdeck.core.parked import Parked
-from quarterdeck.core.policy import DeckPolicy, Place, Policy, slicing
+from quarterdeck.core.policy import DeckPolicy, Moment, Place, Policy, slicing
 from quarterdeck.core.transition import SESSION, TASK, WINDOW, InvalidTransition, check
+from quarterdeck.core.windows import Timetable
+
+Noun = Task | Slice | Session | Device | Window | Calendar | Account | Usage
 
 
 class Step(msgspec.Struct):
@@ -31,6 +34,7 @@ class Step(msgspec.Struct):
     sessions: dict[str, Session] = {}
     devices: dict[str, Device] = {}
     windows: dict[str, Window] = {}
+    calendars: dict[str, Calendar] = {}
     notes: list[ev.NoteKept] = []
     accounts: dict[str, Account] = {}
     usage: dict[str, Usage] = {}
@@ -48,13 +52,17 @@ class Books:
         self.slices: dict[str, Slice] = {}
         self.sessions: dict[str, Session] = {}
         self.devices: dict[str, Device] = {}
-        self.windows: dict[str, Window] = {}
         self.ledger = Ledger(rules or Rules(half_life_s=self.policy.settings.usage_half_life_s))
         self.parked = Parked()
         self.live: dict[str, int] = {}  # tasks that have not ended, by user
+        self.timetable = Timetable()
+        self.windows = self.timetable.windows
+        self.calendars: dict[str, Calendar] = {}
         self._ended: list[str] = []
         self._session_tasks: dict[str, dict[str, None]] = {}
         self._exclusive: dict[str, str] = {}
+        self._idlers: dict[str, Session] = {}
+        self._idle_alarms: set[str] = set()
         self._alarms: list[tuple[float, str, str]] = []
         self._due: dict[str, None] = {}
         self._step = Step()
@@ -90,11 +98,13 @@ class Books:
         device.modality, device.qubits = event.modality, event.qubits
         self.ledger.recount(self.tasks.values(), self.slices, self.devices)
         self._touch_device(device)
+        self._idle_clocks(device.id)
 
     def _DeviceRetired(self, event: ev.DeviceRetired) -> None:
         device = self.devices[event.device]
         device.declared, device.status, device.reason = False, "offline", "not in the daemon's configuration"
         self._touch_device(device)
+        self._idle_clocks(device.id)
 
     def _DeviceChanged(self, event: ev.DeviceChanged) -> None:
         device = self.devices[event.device]
@@ -106,6 +116,7 @@ class Books:
         if event.status == "online":
             device.faults, device.not_before_s = 0, 0.0
         self._touch_device(device)
+        self._idle_clocks(device.id)
 
     def _DevicePaused(self, event: ev.DevicePaused) -> None:
         device = self.devices[event.device]
@@ -114,41 +125,67 @@ class Books:
         self._touch_device(device)
 
     def _WindowSet(self, event: ev.WindowSet) -> None:
-        window = self.windows[event.window] = Window(
+        window = Window(
             id=event.window, device=event.device, kind=event.kind, start_s=event.start_s, end_s=event.end_s,
-            hard=event.hard, reason=event.reason,
+            hard=event.hard, reason=event.reason, slack_s=event.slack_s, user=event.user, project=event.project,
+            calendar=event.calendar,
         )  # fmt: skip
-        self._alarm(window.start_s, "window", window.id)
-        self._alarm(window.end_s, "window", window.id)
+        self.timetable.add(window)
+        self._window_alarms(window)
         self._touch_window(window)
+        if (calendar := self.calendars.get(event.calendar)) is not None:
+            calendar.planned_s = event.start_s
+            self._step.calendars[calendar.id] = calendar
 
     def _WindowBegan(self, event: ev.WindowBegan) -> None:
         window = self.windows[event.window]
         check(WINDOW, "window", window.id, window.state, "on")
-        window.state, window.began_s = "on", event.at_s
-        self.devices[window.device].register = ""
-        self._step.devices[window.device] = self.devices[window.device]
+        self.timetable.begin(window)
+        window.state, window.began_s, window.end_s = "on", event.at_s, event.end_s or window.end_s
+        if window.kind != "reservation":
+            self.devices[window.device].register = ""
+            self._step.devices[window.device] = self.devices[window.device]
+        self._window_alarms(window)
         self._touch_window(window)
+        self._idle_clocks(window.device)
 
     def _WindowCleared(self, event: ev.WindowCleared) -> None:
-        window = self.windows.pop(event.window)
+        window = self.windows[event.window]
         check(WINDOW, "window", window.id, window.state, "over")
+        self.timetable.remove(window)
         window.state = "over"
         self._touch_window(window)
+        self._idle_clocks(window.device)
+
+    def _CalendarSet(self, event: ev.CalendarSet) -> None:
+        self.calendars[event.calendar] = self._step.calendars[event.calendar] = Calendar(
+            id=event.calendar, device=event.device, kind=event.kind, rule=event.rule, start_s=event.start_s,
+            duration_s=event.duration_s, zone=event.zone, hard=event.hard, slack_s=event.slack_s, user=event.user,
+            project=event.project, reason=event.reason,
+        )  # fmt: skip
+
+    def _CalendarCleared(self, event: ev.CalendarCleared) -> None:
+        calendar = self.calendars.pop(event.calendar)
+        calendar.state = "cleared"
+        self._step.calendars[calendar.id] = calendar
 
     def _SessionOpened(self, event: ev.SessionOpened) -> None:
         session = self.sessions[event.session] = Session(
             id=event.session, user=event.user, device=event.device, ttl_s=event.ttl_s, mode=event.mode,
             class_=event.class_, project=event.project, job=event.job, token=event.token,
-            opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s,
+            opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s, idle_s=event.idle_s,
+            lend_s=event.lend_s,
         )  # fmt: skip
         if session.mode == "exclusive":
             self._exclusive[session.device] = session.id
+        if session.idle_s:
+            self._idlers[session.id] = session
+            self._idle_clock(session)
         self._touch_session(session)
 
     def _SessionRenewed(self, event: ev.SessionRenewed) -> None:
         session = self.sessions[event.session]
-        session.expires_s = event.at_s + session.ttl_s
+        session.expires_s = event.expires_s or event.at_s + session.ttl_s
         self._touch_session(session)
 
     def _SessionClosed(self, event: ev.SessionClosed) -> None:
@@ -157,6 +194,7 @@ class Books:
         session.state, session.reason, session.closed_s = "closed", event.reason, event.at_s
         if self._exclusive.get(session.device) == session.id:
             del self._exclusive[session.device]
+        self._idlers.pop(session.id, None)
         self._touch_session(session)
 
     def _Submitted(self, event: ev.Submitted) -> None:
@@ -174,6 +212,8 @@ class Books:
                 session.attained_s += event.at_s - session.idle_from_s  # it thought
                 self._step.sessions[session.id] = session
             mates[task.id] = None
+            if session.idle_s:
+                self._idle_clock(session)
         if task.deadline_s:
             self._alarm(task.deadline_s, "task", task.id)
         self.live[task.user] = self.live.get(task.user, 0) + 1
@@ -314,7 +354,10 @@ class Books:
     # -- what can be told -----------------------------------------------------------------------------------------
 
     def blocked(self, device: Device) -> str | None:
-        """Why nothing may start on the device at all, or None: a status, a window's kind, or `paused`."""
+        """Why nothing may start on the device at all, or None: a status, a window's kind, or `paused`.
+
+        A reservation does not count: its holder's tasks run. See `holder`.
+        """
         if device.status != "online":
             return device.status
         if self.now_s < device.not_before_s:
@@ -323,17 +366,48 @@ class Books:
         return window.kind if window else None
 
     def window_on(self, device: str) -> Window | None:
-        """The window that the device is in."""
-        return next((w for w in self.windows.values() if w.device == device and w.state == "on"), None)
+        """The calibration or maintenance that the device is in; of several the one that ends last."""
+        return self.timetable.closed_by(device)
+
+    def holder(self, device: Device) -> tuple[str, str] | None:
+        """User and project (one may be empty) of the reservation that the device is in."""
+        reservation = self.timetable.reservation(device.id)
+        return reservation.holder if reservation is not None else None
 
     def gap_s(self, device: Device) -> float:
-        """Seconds until the next hard window."""
-        starts = [w.start_s for w in self.windows.values() if w.device == device.id and w.hard and w.state == "planned"]
-        return min(starts) - self.now_s if starts else inf
+        """Seconds until nothing may run any more, but for a reservation's holder; 0 in a window, inf if none comes."""
+        return self.timetable.gap_s(device.id, self.now_s)
+
+    def gap_for_s(self, device: Device, user: str, project: str) -> float:
+        """The same for this user's work for this project, in and across the reservations that it may use."""
+        window = self.timetable.next_closing(device.id, user, project)
+        return window.latest_s - self.now_s if window is not None else inf
 
     def fitting_shots(self, device: Device, task: Task) -> int:
         """How many shots the task's next slice may have, to end before the next hard window; 0 if none."""
-        return self.fit(device, task, self.gap_s(device))
+        return self.fit(device, task, self.gap_for_s(device, task.user, task.project))
+
+    def offers(self, device: Device) -> Iterator[Moment]:
+        """What the device has to give now, in order: to whom, and for how long; nothing if it is blocked.
+
+        An exclusive session is alone, but for what it lends while nothing of it is ready. A reservation is its
+        holder's; what is the holder's may also start before it, and run across its start.
+        """
+        if self.blocked(device) is not None:
+            return
+        holder = self.holder(device)
+        gap_s = self.gap_s(device) if holder is None else self.gap_for_s(device, *holder)
+        session = self.exclusive(device.id)
+        if session is not None:
+            own_s = self.gap_for_s(device, session.user, session.project)
+            yield Moment(device, self.now_s, own_s, session.id, holder)
+            if session.lend_s:
+                yield Moment(device, self.now_s, min(gap_s, session.lend_s), "", holder)
+            return
+        yield Moment(device, self.now_s, gap_s, "", holder)
+        ahead = self.timetable.next_closing(device.id)
+        if holder is None and ahead is not None and ahead.kind == "reservation":
+            yield Moment(device, self.now_s, self.gap_for_s(device, *ahead.holder), "", ahead.holder)
 
     # -- what policies ask ----------------------------------------------------------------------------------------
 
@@ -398,11 +472,8 @@ class Books:
 
     # -- restoring ------------------------------------------------------------------------------------------------
 
-    def restore(
-        self, nouns: Iterable[Task | Slice | Session | Device | Window | Account | Usage], now_s: float, seq: int
-    ) -> None:
-        """Fill an empty deck with what a store kept: live tasks, slices in flight, open sessions, devices, windows,
-        accounts, usage of the present month.
+    def restore(self, nouns: Iterable[Noun], now_s: float, seq: int) -> None:
+        """Fill an empty deck with what a store kept: live tasks, slices in flight, open sessions, the rest.
 
         The same state as after replaying the whole log, ended tasks aside.
         """
@@ -417,10 +488,14 @@ class Books:
                     self._alarm(noun.expires_s, "session", noun.id)
                     if noun.mode == "exclusive":
                         self._exclusive[noun.device] = noun.id
+                    if noun.idle_s:
+                        self._idlers[noun.id] = noun
+                        self._idle_alarm(noun)
                 case Window():
-                    self.windows[noun.id] = noun
-                    self._alarm(noun.start_s if noun.state == "planned" else noun.end_s, "window", noun.id)
-                    self._alarm(noun.end_s, "window", noun.id)
+                    self.timetable.add(noun)
+                    self._window_alarms(noun)
+                case Calendar():
+                    self.calendars[noun.id] = noun
                 case Slice():
                     self.slices[noun.key] = noun
                 case Task():
@@ -440,12 +515,12 @@ class Books:
         for device in self.devices.values():
             self._alarm(device.not_before_s, "device", device.id)
 
-    def nouns(self) -> Iterator[Task | Slice | Session | Device | Window | Account | Usage]:
+    def nouns(self) -> Iterator[Noun]:
         """Everything live, as `restore` takes it."""
         yield from self.ledger.accounts.values()
         yield from self.ledger.usage.values()
         yield from (task for task in self.tasks.values() if not task.ended)
-        for kind in (self.slices, self.sessions, self.devices, self.windows):
+        for kind in (self.slices, self.sessions, self.devices, self.windows, self.calendars):
             yield from kind.values()
 
     def state(self) -> dict[str, Any]:
@@ -460,7 +535,52 @@ class Books:
             "windows": msgspec.to_builtins(self.windows),
             "accounts": msgspec.to_builtins(self.ledger.accounts),
             "usage": {usage.id: msgspec.to_builtins(usage) for usage in self.ledger.usage.values()},
+            "calendars": msgspec.to_builtins(self.calendars),
         }
+
+    # -- idle clocks ----------------------------------------------------------------------------------------------
+
+    def _idle_clocks(self, device: str) -> None:
+        """The device came or went: what is idle on it goes on, or stands still."""
+        for session in self._idlers.values():
+            if session.device == device:
+                self._idle_clock(session)
+
+    def _idle_clock(self, session: Session) -> None:
+        """Let the session's idle clock run, stand still or start anew."""
+        before = (session.active_s, session.idled_s, session.used)
+        if session.id in self._session_tasks:
+            session.active_s, session.idled_s, session.used = None, 0.0, True
+        elif self._usable(session) and (session.used or session.mode != "batch"):
+            if session.active_s is None:
+                session.active_s, session.idled_s = self.now_s - session.idled_s, 0.0
+                self._idle_alarm(session)
+        elif session.active_s is not None:
+            session.idled_s, session.active_s = self.now_s - session.active_s, None
+        if before != (session.active_s, session.idled_s, session.used):
+            self._step.sessions[session.id] = session
+
+    def _usable(self, session: Session) -> bool:
+        """Whether the session's tasks could run on its device."""
+        device = self.devices.get(session.device)
+        if device is None or device.status != "online" or self.timetable.closed_by(device.id) is not None:
+            return False
+        holder = self.holder(device)
+        return holder is None or holds(holder, session.user, session.project)
+
+    def _idle_alarm(self, session: Session) -> None:
+        # One at a time: it is set again when it rings, not at each task's end.
+        if session.active_s is not None and session.id not in self._idle_alarms:
+            self._idle_alarms.add(session.id)
+            self._alarm(session.active_s + session.idle_s, "idle", session.id)
+
+    def _window_alarms(self, window: Window) -> None:
+        if window.state == "on":
+            self._alarm(window.end_s, "window", window.id)
+            return
+        self._alarm(window.start_s, "window", window.id)
+        if window.slack_s:
+            self._alarm(window.latest_s, "window", window.id)
 
     # -- small change ---------------------------------------------------------------------------------------------
 
@@ -495,6 +615,8 @@ class Books:
                 if (session := self.sessions.get(task.session)) is not None:
                     session.idle_from_s = at_s
                     self._step.sessions[session.id] = session
+                    if session.idle_s:
+                        self._idle_clock(session)
         for device in task.eligible:
             self._due[device] = None
 

@@ -6,7 +6,6 @@ Whatever it decides is an event too, recorded beside the one that caused it, so 
 from __future__ import annotations
 
 from collections.abc import Collection
-from heapq import heappop
 from math import inf
 
 import msgspec
@@ -14,12 +13,14 @@ import msgspec
 from quarterdeck.core import events as ev
 from quarterdeck.core import month as calendar
 from quarterdeck.core.accounts import Account, Rules, estimate_us
-from quarterdeck.core.books import Books, Step
-from quarterdeck.core.commands import BeginWindow, CancelSlice, EndWindow, StartSlice
+from quarterdeck.core.books import Step
+from quarterdeck.core.commands import CancelSlice, StartSlice
 from quarterdeck.core.nouns import Device, Task
 from quarterdeck.core.parked import Key
 from quarterdeck.core.policy import Choice, Fifo, Moment, Policy
 from quarterdeck.core.transition import TASK, InvalidTransition, check
+from quarterdeck.core.turns import Turns
+from quarterdeck.core.windows import check_window
 from quarterdeck.errors import Conflict, NotFound
 
 
@@ -42,7 +43,7 @@ class Retry(msgspec.Struct, frozen=True):
         return min(self.longest_pause_s, self.pause_s * 2.0 ** min(faults - 1, 30))
 
 
-class Deck(Books):
+class Deck(Turns):
     """The state machine."""
 
     def __init__(self, policy: Policy | None = None, retry: Retry | None = None, rules: Rules | None = None) -> None:
@@ -66,12 +67,16 @@ class Deck(Books):
         if event.at_s < self.now_s:  # the clock was set back: time stands still until it has caught up
             event = msgspec.structs.replace(event, at_s=self.now_s)
         self._check(event)
+        if isinstance(event, ev.SessionRenewed):
+            event = self._renewal(event)
         step = self._step = Step()
         self._record(event)
         self._follow(event)
         self._pass_time()
         while self._due:
-            self._serve(self.devices[self._due.popitem()[0]])
+            device = self.devices[self._due.popitem()[0]]
+            self._serve(device)
+            self._begin_idle(device)
         return step
 
     # -- admission ------------------------------------------------------------------------------------------------
@@ -100,18 +105,19 @@ class Deck(Books):
                 if event.session in self.sessions:
                     raise Conflict(f"session {event.session} exists already")
                 self.ledger.welcome(event.project, event.user)
-                holder = self._exclusive.get(event.device)
-                if event.mode == "exclusive" and holder:
-                    raise Conflict(f"device {event.device} is held by another exclusive session")
+                self._check_opening(event)
             case ev.SessionRenewed() | ev.SessionClosed():
                 if event.session not in self.sessions:
                     raise NotFound("open session", event.session)
             case ev.WindowSet():
                 self._known(event.device)
-                if event.window in self.windows:
-                    raise Conflict(f"window {event.window} exists already")
-                if not event.at_s < event.end_s or not event.start_s < event.end_s:
-                    raise Conflict("a window must end after it starts, and not in the past")
+                check_window(event, self.timetable, self.exclusive(event.device))
+            case ev.CalendarSet():
+                self._known(event.device)
+                self._check_calendar(event)
+            case ev.CalendarCleared():
+                if event.calendar not in self.calendars:
+                    raise NotFound("calendar", event.calendar)
             case ev.WindowCleared():
                 if event.window not in self.windows:
                     raise NotFound("window", event.window)
@@ -184,12 +190,14 @@ class Deck(Books):
             case ev.Cancelled():
                 self._stop(self.tasks[event.task])
             case ev.WindowCleared():
-                window = self._step.windows[event.window]
-                if window.began_s:
-                    self._step.commands.append(EndWindow(device=window.device, window=window.id))
+                self._end_window(self._step.windows[event.window])
             case ev.ProjectSet() | ev.BudgetSet():
                 for account in list(self._step.accounts):
                     self._unpark_all(account)
+            case ev.CalendarSet():
+                self._plan(event.calendar)
+            case ev.CalendarCleared():
+                self._unplan(self._step.calendars[event.calendar])
             case _:
                 pass
         if isinstance(event, ev.SliceFinished | ev.SliceFailed):
@@ -199,12 +207,6 @@ class Deck(Books):
             if task.state == "queued" and task.session and task.session not in self.sessions:
                 self._call_off(task.id, by=f"session {task.session} closed")  # what is left of it
             self._keep_deadline(task)
-
-    def _keep_deadline(self, task: Task) -> None:
-        """What is not done by its deadline is of no use to anybody: it makes way."""
-        if task.deadline_s and task.deadline_s <= self.now_s and task.state == "queued":
-            said = f"its deadline passed with {task.remaining} of {task.shots} shots left"
-            self._record(ev.TaskFailed(at_s=self.now_s, task=task.id, code="deadline_missed", message=said))
 
     def _meet_fault(self, event: ev.SliceFailed) -> None:
         task = self.tasks[event.task]
@@ -232,47 +234,18 @@ class Deck(Books):
         if task.state == "cancelling":
             self._step.commands.append(CancelSlice(device=task.device, key=f"{task.id}/{task.slices - 1}"))
 
-    def _pass_time(self) -> None:
-        """Let everything happen whose time has come."""
-        while self._alarms and self._alarms[0][0] <= self.now_s:
-            _, kind, id = heappop(self._alarms)
-            if kind == "device":
-                self._due[id] = None
-            elif kind == "task":
-                if (task := self.tasks.get(id)) is not None:
-                    self._keep_deadline(task)
-            elif kind == "account":
-                self._unpark_all(id)
-            elif kind == "session" and (session := self.sessions.get(id)):
-                if session.expires_s > self.now_s:
-                    self._alarm(session.expires_s, "session", id)
-                    continue
-                closed = ev.SessionClosed(at_s=self.now_s, session=id, reason="expired")
-                self._record(closed)
-                self._follow(closed)
-            elif kind == "window" and (window := self.windows.get(id)):
-                if window.end_s <= self.now_s:
-                    cleared = ev.WindowCleared(at_s=self.now_s, window=id)
-                    self._record(cleared)
-                    self._follow(cleared)
-                elif window.state == "planned":
-                    self._record(ev.WindowBegan(at_s=self.now_s, window=id))
-                    self._step.commands.append(
-                        BeginWindow(device=window.device, window=id, kind=window.kind, end_s=window.end_s)
-                    )
-
     def _serve(self, device: Device) -> None:
         """Fill the device's free lanes."""
         denied: set[str] = set()
-        while len(device.running) < device.lanes and self.blocked(device) is None:
-            lane = self._exclusive.get(device.id, "")
-            choice = self._choose(Moment(device, self.now_s, self.gap_s(device), lane))
-            if choice is None:
-                if self._unpark_at(device, lane, denied):
-                    continue
-                wake_s = self.policy.wake_s(device, lane)
-                if wake_s is not None:
+        while len(device.running) < device.lanes:
+            for moment in self.offers(device):
+                while (choice := self._choose(moment)) is None and self._unpark_at(device, moment.lane, denied):
+                    pass
+                if choice is not None:
+                    break
+                if (wake_s := self.policy.wake_s(device, moment.lane)) is not None:
                     self._alarm(wake_s, "device", device.id)
+            else:
                 return  # a window's own alarm comes back here
             task, shots = choice.task, choice.shots
             if (payer := self.payer_against(task, shots, device)) is not None:

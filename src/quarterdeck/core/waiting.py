@@ -9,11 +9,12 @@ import msgspec
 from quarterdeck.core import month as calendar
 from quarterdeck.core.accounts import Account
 from quarterdeck.core.deck import Deck
-from quarterdeck.core.nouns import Device, Task
+from quarterdeck.core.nouns import Device, Task, holds
+from quarterdeck.core.windows import whom
 
 Reason = Literal[
     "queue", "device_offline", "device_calibrating", "device_maintenance", "window_ahead", "exclusive_session",
-    "retrying", "running", "settled", "budget",
+    "retrying", "running", "settled", "budget", "reserved",
 ]  # fmt: skip
 
 
@@ -51,6 +52,10 @@ def _reason(deck: Deck, task: Task, device: Device, position: int) -> tuple[Reas
         reason: Reason = "device_calibrating" if window.kind == "calibration" else "device_maintenance"
         left_s = window.end_s - now_s
         return reason, f"{device.id} is in {window.kind} for another {left_s:.0f} s", left_s
+    reservation = deck.timetable.reservation(device.id)
+    if reservation is not None and not holds(reservation.holder, task.user, task.project):
+        left_s = reservation.end_s - now_s
+        return "reserved", f"{device.id} is reserved for {whom(reservation.holder)} for another {left_s:.0f} s", left_s
     if now_s < device.not_before_s:
         left_s = device.not_before_s - now_s
         return "retrying", f"{device.id} pauses for {left_s:.0f} s after {device.faults} faults in a row", left_s
@@ -63,11 +68,10 @@ def _reason(deck: Deck, task: Task, device: Device, position: int) -> tuple[Reas
     if holder is not None and holder.id != task.session:
         return "exclusive_session", f"an exclusive session holds {device.id}", max(0.0, holder.expires_s - now_s)
     if not device.running and not deck.fitting_shots(device, task):
-        ahead = min(
-            (w for w in deck.windows.values() if w.device == device.id and w.state == "planned"),
-            key=lambda w: w.start_s,
-        )
-        return "window_ahead", f"it would not end before the next {ahead.kind} of {device.id}", ahead.end_s - now_s
+        ahead = deck.timetable.next_closing(device.id, task.user, task.project)
+        if ahead is not None:
+            until_s = ahead.end_s + ahead.slack_s - now_s
+            return "window_ahead", f"it would not end before the next {ahead.kind} of {device.id}", until_s
     return "queue", f"{position} tasks are ahead of it" if position != 1 else "1 task is ahead of it", 0.0
 
 

@@ -27,6 +27,7 @@ from quarterdeck.daemon.keys import Key
 from quarterdeck.daemon.limits import Gate, LimitSettings
 from quarterdeck.daemon.projects import Projects, core_name
 from quarterdeck.daemon.store import Blob, TaskQuery
+from quarterdeck.daemon.windows import Windows
 from quarterdeck.devices.driver import Target
 from quarterdeck.errors import (
     BadProgram,
@@ -87,6 +88,15 @@ class Limits(msgspec.Struct, frozen=True):
     wait_s: float = 60.0
     admissions: int = 100_000
     users: LimitSettings = LimitSettings()
+    lend_s: float = 10.0
+    exclusive_idle_s: float = 300.0
+    batch_idle_s: float = 60.0
+
+    def idle_s(self, request: wire.SessionOpen) -> float:
+        """After how many idle seconds the session is closed; 0 for never."""
+        if request.idle_s is not None:
+            return request.idle_s
+        return {"exclusive": self.exclusive_idle_s, "batch": self.batch_idle_s}.get(request.mode, 0.0)
 
 
 def random_id(kind: str) -> str:
@@ -113,6 +123,7 @@ class Desk:
         self.limits = limits
         self.gate = Gate(limits.users, engine)
         self.projects = Projects(engine)
+        self.windows = Windows(engine, new_id)
         self._new_id = new_id
         self._new_token = new_token
         self._summarise = summarise
@@ -403,6 +414,8 @@ class Desk:
         for where, text in (("$.project", request.project), ("$.job", request.job)):
             if _CONTROL.search(text):
                 raise Invalid(where, "must not hold control characters")
+        if request.lend and request.mode != "exclusive":
+            raise Invalid("$.lend", f"a {request.mode} session has nothing to lend: others run beside it anyway")
         project = core_name(request.project)
         self.gate.open_session(actor.user)
         id = id or self._new_id("s")
@@ -410,7 +423,8 @@ class Desk:
         event = ev.SessionOpened(
             at_s=self.engine.now(), session=id, user=actor.user, device=self._device(request.device),
             ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=project, job=request.job,
-            token=tokens.digest(token),
+            token=tokens.digest(token), idle_s=self.limits.idle_s(request),
+            lend_s=self.limits.lend_s if request.lend else 0.0,
         )  # fmt: skip
         step = await self.engine.commit(event)
         return msgspec.structs.replace(view.session(step.sessions[id]), token=token)
@@ -498,31 +512,6 @@ class Desk:
         await self.engine.set_status(self._device(name), request.status, request.reason)
         return self.device(name)
 
-    async def set_window(self, actor: Actor, name: str, request: wire.WindowSet) -> wire.Window:
-        """Set a time block on a device; durable on return."""
-        if not actor.administrator:
-            raise Forbidden("only administrators may set windows")
-        id = self._new_id("w")
-        event = ev.WindowSet(
-            at_s=self.engine.now(), window=id, device=self._device(name), kind=request.kind, start_s=request.start_s,
-            end_s=request.end_s, hard=request.hard, reason=request.reason,
-        )  # fmt: skip
-        step = await self.engine.commit(event)
-        return view.window(step.windows[id])
-
-    async def clear_window(self, actor: Actor, id: str) -> wire.Window:
-        """Take a time block off. Raises `NotFound` if it is over."""
-        if not actor.administrator:
-            raise Forbidden("only administrators may clear windows")
-        step = await self.engine.commit(ev.WindowCleared(at_s=self.engine.now(), window=id))
-        return view.window(step.windows[id])
-
-    def windows(self, name: str) -> wire.WindowPage:
-        """The time blocks of a device that are planned or on."""
-        device = self._device(name)
-        mine = sorted((w for w in self.engine.deck.windows.values() if w.device == device), key=lambda w: w.start_s)
-        return wire.WindowPage(items=[view.window(window) for window in mine])
-
     def _device(self, name: str) -> str:
         target = self.engine.targets.get(name)
         if target is None:
@@ -532,7 +521,8 @@ class Desk:
     def _view_device(self, name: str, spec: bool) -> wire.Device:
         deck = self.engine.deck
         device = deck.devices[name]
-        return view.device(device, self.engine.targets[name], deck.window_on(name), deck.queued(name), spec)
+        now, ahead = deck.window_on(name), deck.timetable.upcoming(name)
+        return view.device(device, self.engine.targets[name], now, ahead, deck.queued(name), spec)
 
 
 def _parameters(parameters: dict[str, object], limit_bytes: int) -> str:

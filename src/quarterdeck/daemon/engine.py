@@ -23,7 +23,7 @@ from quarterdeck.core.accounts import Account, Rules, Usage
 from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, Command, StartSlice
 from quarterdeck.core.deck import Deck
-from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
+from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
 from quarterdeck.core.policy import PolicySettings, make_policy
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.daemon.attempt import Attempt, Failed, Patience
@@ -39,8 +39,8 @@ from quarterdeck.errors import NotFound, QuarterdeckError, StoreUnavailable
 log = logging.getLogger(__name__)
 
 _encode = msgspec.json.encode
-_NOUNS: dict[str, type[Device | Session | Window | Account | Usage]] = {
-    "device": Device, "session": Session, "window": Window, "account": Account, "usage": Usage,
+_NOUNS: dict[str, type[Device | Session | Window | Calendar | Account | Usage]] = {
+    "device": Device, "session": Session, "window": Window, "calendar": Calendar, "account": Account, "usage": Usage,
 }  # fmt: skip
 
 
@@ -238,6 +238,7 @@ class Engine:
                 *(NounRow("window", w.id, w.state != "over", _encode(w)) for w in step.windows.values()),
                 *(NounRow("account", a.id, a.state == "open", _encode(a)) for a in step.accounts.values()),
                 *(NounRow("usage", id, usage.open, _encode(usage)) for id, usage in step.usage.items()),
+                *(NounRow("calendar", c.id, c.state == "set", _encode(c)) for c in step.calendars.values()),
                 *(NounRow(f"note:{note.kind}", note.id, False, _encode(note)) for note in step.notes),
             ],
             blobs=blobs,

@@ -128,15 +128,27 @@ async def _set_device(asked: Asked) -> Any:
 
 
 async def _windows(asked: Asked) -> Any:
-    return asked.desk.windows(asked.path["name"])
+    return asked.desk.windows.list(asked.path["name"])
 
 
 async def _set_window(asked: Asked) -> Any:
-    return await asked.desk.set_window(asked.actor, asked.path["name"], asked.body)
+    return await asked.desk.windows.set(asked.actor, asked.path["name"], asked.body)
 
 
 async def _clear_window(asked: Asked) -> Any:
-    return await asked.desk.clear_window(asked.actor, asked.path["id"])
+    return await asked.desk.windows.clear(asked.actor, asked.path["id"])
+
+
+async def _calendars(asked: Asked) -> Any:
+    return asked.desk.windows.calendars(asked.path["name"])
+
+
+async def _set_calendar(asked: Asked) -> Any:
+    return await asked.desk.windows.set_calendar(asked.actor, asked.path["name"], asked.body)
+
+
+async def _clear_calendar(asked: Asked) -> Any:
+    return await asked.desk.windows.clear_calendar(asked.actor, asked.path["id"])
 
 
 async def _projects(asked: Asked) -> Any:
@@ -188,6 +200,15 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(id="clearWindow", method="DELETE", path="/v1/windows/{id}",
               about="Take a time block off a device, or end it (administrators).", serve=_clear_window,
               answer=wire.Window, errors=(Forbidden, NotFound)),
+    Operation(id="listCalendars", method="GET", path="/v1/devices/{name}/calendars",
+              about="The time blocks of a device that recur.", serve=_calendars, answer=wire.CalendarPage,
+              errors=(NotFound,)),
+    Operation(id="setCalendar", method="POST", path="/v1/devices/{name}/calendars",
+              about="Let a time block recur on a device (administrators).", serve=_set_calendar, status=201,
+              body=wire.CalendarSet, answer=wire.Calendar, errors=(*_BODY, Forbidden, NotFound, Conflict)),
+    Operation(id="clearCalendar", method="DELETE", path="/v1/calendars/{id}",
+              about="Let a time block recur no more; one that is on goes on to its end (administrators).",
+              serve=_clear_calendar, answer=wire.Calendar, errors=(Forbidden, NotFound)),
     Operation(id="uploadProgram", method="POST", path="/v1/programs",
               about="Keep a program, checked once; tasks then refer to it by its id.", serve=_upload, status=201,
               body=wire.ProgramUpload, answer=wire.ProgramInfo,
