@@ -199,10 +199,11 @@ class Deck(Turns):
             else:
                 return  # a window's own alarm comes back here
             task, shots = choice.task, choice.shots
+            cause = "exclusive" if moment.lane else "reservation" if moment.holder else choice.cause
             started = ev.SliceStarted(
                 at_s=self.now_s, task=task.id, index=task.slices, shots=shots,
                 device="" if task.device == device.id else device.id,
-                cause=choice.cause, rival=choice.rival, score=round(choice.score, 4),
+                cause=cause, rival=choice.rival, score=round(choice.score, 4),
             )  # fmt: skip
             self._record(started)
             start = StartSlice(
