@@ -252,10 +252,11 @@ class Deck(Turns):
                 denied.add(task.id)
                 self._park(task, payer)
                 continue
+            cause = "exclusive" if moment.lane else "reservation" if moment.holder else choice.cause
             started = ev.SliceStarted(
                 at_s=self.now_s, task=task.id, index=task.slices, shots=shots,
                 device="" if task.device == device.id else device.id,
-                cause=choice.cause, rival=choice.rival, score=round(choice.score, 4),
+                cause=cause, rival=choice.rival, score=round(choice.score, 4),
                 bound_s=self.bound_s(task, shots, device),
             )  # fmt: skip
             self._record(started)

@@ -141,6 +141,8 @@ def check_kind(event: ev.WindowSet | ev.CalendarSet, length_s: float) -> None:
         raise Invalid(where, f"a window may last for {LONGEST_S / 86400:.0f} days, not for {length_s / 86400:.0f}")
     if not event.start_s <= event.at_s + FARTHEST_S:
         raise Invalid("$.start_s", "is more than ten years ahead")
+    if isinstance(event, ev.CalendarSet) and event.start_s < 0:
+        raise Invalid("$.start_s", "is before 1970")
     if not 0 <= event.slack_s <= LONGEST_S:
         raise Invalid("$.slack_s", f"must be from 0 to {LONGEST_S:.0f}")
     if event.kind == "reservation":
