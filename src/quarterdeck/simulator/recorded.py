@@ -95,8 +95,7 @@ def recorded(events: Iterable[ev.Event], *, name: str = "recorded", closed: bool
             case ev.SliceFinished() if event.task in tasks:
                 task = tasks[event.task]
                 task.shots += event.shots
-                overhead_s = devices[task.asked.device].overhead_s if task.asked.device in devices else 0.0
-                task.shots_s += max(0.0, event.qpu_s - event.setup_s - overhead_s)
+                task.shots_s += max(0.0, event.qpu_s - event.setup_s)
                 task.end_s = event.at_s
             case _:
                 pass
