@@ -74,10 +74,17 @@ class Deck(Turns):
         self._follow(event)
         self._pass_time()
         while self._due:
-            device = self.devices[self._due.popitem()[0]]
+            best = max(self._due, key=self._rank) if len(self._due) > 1 else next(iter(self._due))
+            del self._due[best]
+            device = self.devices[best]
             self._serve(device)
             self._begin_idle(device)
         return step
+
+    def _rank(self, id: str) -> tuple[float, float]:
+        """Better devices are served first, so that who has a choice gets the best one that is free."""
+        device = self.devices[id]
+        return (device.quality, device.shot_rate_hz)
 
     # -- admission ------------------------------------------------------------------------------------------------
 
