@@ -99,7 +99,7 @@ def list_(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """The time blocks of devices, with a picture of the next 24 hours.
+    """The time blocks of devices, and a picture of 24 hours.
 
     \b
         qdeck window list
