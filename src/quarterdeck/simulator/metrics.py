@@ -12,8 +12,9 @@ from math import ceil, exp, log
 from statistics import fmean, median
 
 import msgspec
+import numpy as np
 
-from quarterdeck.simulator.record import EtaRecord, JobRecord, Record, SliceRecord
+from quarterdeck.simulator.record import CAUSES, CLASSES, Cause, EtaRecord, JobRecord, Record, SliceRecord
 
 TAU_S = {"superconducting": 10.0, "neutral-atom": 60.0}
 """Bound of the slowdown by modality: a job shorter than this counts as this long."""
@@ -21,12 +22,6 @@ SHARE_WINDOW_S = {"superconducting": 1800.0, "neutral-atom": 8 * 3600.0}
 """Length of the windows over which shares are compared, by modality."""
 MIDDLE = 0.8
 """Share of the arrivals that is measured: the first and the last tenth meet an emptier system."""
-CLASSES = ("production", "test", "development")
-CAUSES = (
-    "working", "setup", "overhead", "lost", "calibration", "maintenance", "reservation", "fault", "blocked", "thinking",
-    "empty",
-)  # fmt: skip
-"""What a second of a device can go to, in the order in which tables and pictures show it."""
 
 
 class ClassFigures(msgspec.Struct, frozen=True, kw_only=True):
@@ -86,14 +81,14 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
 
 def measure(record: Record, tau_s: float = 10.0, share_window_s: float = 1800.0, middle: float = MIDDLE) -> Figures:
     """All figures of a run. `middle` is the share of the arrivals that is measured (1 measures every job)."""
-    ended = [job for job in record.jobs if job.end_s]
+    ended = record.jobs
     jobs = middle_of(ended, middle)
     classes = {name: of for name in CLASSES if (of := [job for job in jobs if job.class_ == name])}
     return Figures(
         policy=record.policy,
         tau_s=tau_s,
         jobs=len(jobs),
-        unfinished=len(record.jobs) - len(ended),
+        unfinished=round(record.counters.get("unfinished", 0)),
         classes={name: class_figures(of, tau_s) for name, of in classes.items()},
         utilisation=utilisation(record.busy.values()),
         devices={name: utilisation([busy]) for name, busy in record.busy.items()},
@@ -151,7 +146,7 @@ def class_figures(jobs: Sequence[JobRecord], tau_s: float) -> ClassFigures:
     )  # fmt: skip
 
 
-def utilisation(busy: Iterable[Mapping[str, float]]) -> dict[str, float]:
+def utilisation(busy: Iterable[Mapping[Cause, float]]) -> dict[str, float]:
     """By cause, its share of the time of all these devices; every cause is there, and they sum to 1."""
     seconds = defaultdict[str, float](float)
     for one in busy:
@@ -161,7 +156,7 @@ def utilisation(busy: Iterable[Mapping[str, float]]) -> dict[str, float]:
     return {cause: seconds[cause] / total_s if total_s else 0.0 for cause in CAUSES}
 
 
-def capacity(busy: Iterable[Mapping[str, float]]) -> float:
+def capacity(busy: Iterable[Mapping[Cause, float]]) -> float:
     """Working seconds over usable seconds: all but calibration, maintenance, reservations and faults."""
     shares = utilisation(busy)
     usable = 1.0 - sum(shares[cause] for cause in ("calibration", "maintenance", "reservation", "fault"))
@@ -246,9 +241,9 @@ def _windows(begin_s: float, end_s: float, length_s: float) -> Iterable[tuple[in
 
 
 def eta_error(etas: Iterable[EtaRecord], share: float) -> float | None:
-    """Percentile of |ln(actual wait / estimated wait)|: 0.1 is a tenth off, 0.7 is twofold. Waits count as 1 s at least.
+    """Percentile of |ln(actual wait / estimated wait)|: 0.1 is a tenth off, 0.7 is twofold.
 
-    None without estimates.
+    Waits count as 1 s at least. None without estimates.
     """
     found = sorted(abs(log(max(eta.actual_s, 1.0) / max(eta.estimate_s, 1.0))) for eta in etas)
     return percentile(found, share) if found else None
@@ -288,12 +283,11 @@ def gain(ours: Sequence[float], theirs: Sequence[float], draws: int = 2000, seed
 
 def interval(values: Sequence[float], draws: int = 2000, seed: int = 0, geometric: bool = False) -> Gain:
     """Mean of one value per seed with a 95 % percentile bootstrap interval; `geometric`: values are logarithms."""
-    import numpy as np
-
     found = np.asarray(values, dtype=float)
     if not found.size:
         raise ValueError("no seeds")
     random = np.random.default_rng(seed)
     means = found[random.integers(0, found.size, (draws, found.size))].mean(axis=1)
-    told = (float(found.mean()), *(float(edge) for edge in np.quantile(means, (0.025, 0.975))))
-    return Gain(*(exp(value) if geometric else value for value in told), found.size)
+    told = [float(found.mean()), *(float(edge) for edge in np.quantile(means, (0.025, 0.975)))]
+    mean, low, high = (exp(value) for value in told) if geometric else told
+    return Gain(mean, low, high, found.size)

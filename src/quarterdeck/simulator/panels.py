@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quarterdeck.simulator.metrics import CAUSES, CLASSES, Figures, delay_s
-from quarterdeck.simulator.record import Record, SliceRecord, Span
+from quarterdeck.simulator.metrics import Figures, delay_s
+from quarterdeck.simulator.record import CAUSES, CLASSES, Record, SliceRecord, Span
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -96,7 +96,7 @@ def waits(axes: Axes, records: Sequence[Record], class_: str) -> None:
         colour, dashes = POLICY_LINES[place % len(POLICY_LINES)]
         if len(records) == 1:
             colour = CLASS_COLOURS[class_]
-        found = np.sort([max(delay_s(job), 0.1) for job in record.jobs if job.class_ == class_ and job.end_s])
+        found = np.sort([max(delay_s(job), 0.1) for job in record.jobs if job.class_ == class_])
         if not found.size:
             continue
         share = 1.0 - np.arange(found.size + 1) / found.size  # of the jobs, after none, one, two, ... of them
@@ -145,7 +145,7 @@ def queue(axes: Axes, record: Record) -> float:
     for name in CLASSES:
         jobs = [job for job in record.jobs if job.class_ == name]
         arrivals = np.sort([job.arrival_s for job in jobs])
-        ends = np.sort([job.end_s for job in jobs if job.end_s])
+        ends = np.sort([job.end_s for job in jobs])
         layers.append(np.searchsorted(arrivals, edges, "right") - np.searchsorted(ends, edges, "right"))
     times = (edges - record.begin_s) / scale
     axes.stackplot(times, layers, colors=[CLASS_COLOURS[name] for name in CLASSES], linewidth=0, alpha=0.92)

@@ -16,9 +16,9 @@ from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
 from quarterdeck.simulator import panels
-from quarterdeck.simulator.metrics import CLASSES, Figures
+from quarterdeck.simulator.metrics import Figures
 from quarterdeck.simulator.panels import CAUSE_COLOURS, CLASS_COLOURS, GREY, INK, POLICY_LINES, SETUP
-from quarterdeck.simulator.record import Record
+from quarterdeck.simulator.record import CLASSES, Record
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -134,7 +134,7 @@ def summary(records: Sequence[Record], figures: Sequence[Figures], title: str) -
         hspace=0.62,
     )  # fmt: skip
     top = grid[0].subgridspec(1, 2, wspace=0.2)
-    key = {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "handlelength": 0.9, "columnspacing": 1.0,
+    key: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "handlelength": 0.9, "columnspacing": 1.0,
            "handletextpad": 0.4, "borderaxespad": 0.1, "fontsize": 8.5}  # fmt: skip
     axes = figure.add_subplot(top[0])
     panels.slowdowns(axes, figures)

@@ -41,8 +41,7 @@ def rows(record: Record) -> Iterator[Row]:
     for one in record.slices or ():
         slices[one.job].append(one)
     for job in sorted(record.jobs, key=lambda job: (job.user, job.job)):
-        if job.end_s:
-            yield from _job(job, users[job.user], slices.get(job.job, []), record.begin_s)
+        yield from _job(job, users[job.user], slices.get(job.job, []), record.begin_s)
 
 
 def _job(job: JobRecord, prog_id: str, slices: list[SliceRecord], begin_s: float) -> Iterator[Row]:
@@ -63,7 +62,7 @@ def _job(job: JobRecord, prog_id: str, slices: list[SliceRecord], begin_s: float
 
 
 def write(directory: Path, record: Record) -> list[Path]:
-    """Write a JSON list of rows for each user into a directory of the policy's name; QStone's reader takes lists too."""
+    """Write a JSON list of rows for each user into a directory of the policy's name; QStone reads lists, too."""
     directory = directory / record.policy.replace("/", "-").replace(" ", "-")
     directory.mkdir(parents=True, exist_ok=True)
     users = defaultdict[str, list[Row]](list)

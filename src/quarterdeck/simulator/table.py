@@ -8,7 +8,8 @@ from math import exp
 from rich.console import Console
 from rich.table import Table
 
-from quarterdeck.simulator.metrics import CAUSES, CLASSES, Figures
+from quarterdeck.simulator.metrics import Figures
+from quarterdeck.simulator.record import CAUSES, CLASSES
 
 WORDS = {"setup": "set-up", "blocked": "blocked", "empty": "no work", "reservation": "reserved"}
 
