@@ -77,7 +77,8 @@ class Books:
             device.status, device.reason = "offline", "starting"
         device.lanes, device.slice_shots = event.lanes, event.slice_shots
         device.shot_rate_hz, device.setup_s = event.shot_rate_hz, event.setup_s
-        device.emulated = event.emulated
+        device.emulated, device.overhead_s = event.emulated, event.overhead_s
+        device.modality, device.qubits = event.modality, event.qubits
         self._touch_device(device)
 
     def _DeviceRetired(self, event: ev.DeviceRetired) -> None:
@@ -88,6 +89,8 @@ class Books:
     def _DeviceChanged(self, event: ev.DeviceChanged) -> None:
         device = self.devices[event.device]
         device.status, device.reason = event.status, event.reason
+        if event.quality is not None:
+            device.quality = event.quality
         if event.status == "online":
             device.faults, device.not_before_s = 0, 0.0
         self._touch_device(device)
@@ -147,7 +150,9 @@ class Books:
         task = self.tasks[event.task] = Task(
             id=event.task, seq=self.seq, user=event.user, device=event.device, program=event.program,
             shots=event.shots, parameters=event.parameters, session=event.session, project=event.project,
-            job=event.job, name=event.name, class_=event.class_, submitted_s=event.at_s,
+            job=event.job, name=event.name, class_=event.class_, submitted_s=event.at_s, devices=event.devices,
+            register=event.register, estimate_s=event.estimate_s, deadline_s=event.deadline_s,
+            min_quality=event.min_quality,
         )  # fmt: skip
         if task.session:
             self._session_tasks.setdefault(task.session, {})[task.id] = None

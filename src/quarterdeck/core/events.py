@@ -19,7 +19,8 @@ class Event(msgspec.Struct, frozen=True, kw_only=True, gc=False, tag_field="even
 class DeviceDeclared(Event, frozen=True, tag=True):
     """The daemon started with this device in its configuration. It counts as offline until its driver answers.
 
-    `slice_shots` is the most shots of one slice; `shot_rate_hz` of 0 means too fast to matter.
+    `slice_shots` is the most shots of one slice; `shot_rate_hz` of 0 means too fast to matter; `overhead_s` is what
+    every slice costs besides its shots and set-up.
     """
 
     device: str
@@ -28,6 +29,9 @@ class DeviceDeclared(Event, frozen=True, tag=True):
     shot_rate_hz: float = 0.0
     setup_s: float = 0.0
     emulated: bool = True
+    overhead_s: float = 0.0
+    modality: str = "none"
+    qubits: int = 0
 
 
 class DeviceRetired(Event, frozen=True, tag=True):
@@ -37,11 +41,15 @@ class DeviceRetired(Event, frozen=True, tag=True):
 
 
 class DeviceChanged(Event, frozen=True, tag=True):
-    """The device came up, went away, or was taken out of service, with the reason that its users see."""
+    """The device came up, went away, or was taken out of service, with the reason that its users see.
+
+    `quality` is its calibration's figure of merit, 0 to 1; None if it did not change, or nobody knows.
+    """
 
     device: str
     status: Literal["online", "maintenance", "offline"]
     reason: str = ""
+    quality: float | None = None
 
 
 class WindowSet(Event, frozen=True, tag=True):
@@ -99,7 +107,13 @@ class SessionClosed(Event, frozen=True, tag=True):
 
 
 class Submitted(Event, frozen=True, tag=True):
-    """A task was accepted. `parameters` is JSON text; `name` is a label for people; `job` its session's HPC job."""
+    """A task was accepted. `parameters` is JSON text; `name` is a label for people; `job` its session's HPC job.
+
+    `devices`: it may run on any of them, `device` being the first; the best is chosen when it starts. `register`: key
+    of the set-up that it needs, the same for tasks that can follow each other without one. `estimate_s`: device seconds
+    for all its shots without set-up; 0 to take the device's shot rate. `deadline_s`: of no use after that time; 0 for
+    none. `min_quality`: see `DeviceChanged.quality`.
+    """
 
     task: str
     user: str
@@ -112,6 +126,11 @@ class Submitted(Event, frozen=True, tag=True):
     job: str = ""
     name: str = ""
     class_: Literal["production", "test", "development"] = msgspec.field(default="development", name="class")
+    devices: tuple[str, ...] = ()
+    register: str = ""
+    estimate_s: float = 0.0
+    deadline_s: float = 0.0
+    min_quality: float = 0.0
 
 
 class TaskImported(Event, frozen=True, tag=True):
@@ -155,11 +174,19 @@ class Cancelled(Event, frozen=True, tag=True):
 
 
 class SliceStarted(Event, frozen=True, tag=True):
-    """Decided: this batch of shots goes to the device. Written down before the driver hears of it."""
+    """Decided: this batch of shots goes to the device. Written down before the driver hears of it.
+
+    `device` is there if it is not the task's own. `cause`: why this task and no other, see `policy.Cause`; `rival`: the
+    task that would have come next; `score`: by how much it was ahead of it.
+    """
 
     task: str
     index: int
     shots: int
+    device: str = ""
+    cause: str = ""
+    rival: str = ""
+    score: float = 0.0
 
 
 class SliceAccepted(Event, frozen=True, tag=True):
@@ -173,7 +200,8 @@ class SliceAccepted(Event, frozen=True, tag=True):
 class SliceFinished(Event, frozen=True, tag=True):
     """The device gave `shots` of the slice's shots (all of them, unless it was being cancelled).
 
-    `result` is the address of the blob with the counts; `qpu_s` the seconds for which the device was occupied.
+    `result` is the address of the blob with the counts; `qpu_s` the seconds for which the device was occupied, of which
+    `setup_s` went into the set-up.
     """
 
     task: str
@@ -181,6 +209,7 @@ class SliceFinished(Event, frozen=True, tag=True):
     shots: int
     result: str | None = None
     qpu_s: float = 0.0
+    setup_s: float = 0.0
 
 
 class SliceFailed(Event, frozen=True, tag=True):

@@ -27,6 +27,9 @@ class Task(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
         successes_seen: The device's count of finished slices at the first of these faults.
         not_before_s: It is left alone until then, after a fault.
         qpu_s: Seconds for which it occupied the device.
+        setup_s: Seconds of these that went into set-ups.
+        devices, register, estimate_s, deadline_s, min_quality: See `events.Submitted`. `devices` is empty once it has
+            started: all its shots come from one device.
     """
 
     id: str
@@ -52,6 +55,12 @@ class Task(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     successes_seen: int = 0
     not_before_s: float = 0.0
     qpu_s: float = 0.0
+    setup_s: float = 0.0
+    devices: tuple[str, ...] = ()
+    register: str = ""
+    estimate_s: float = 0.0
+    deadline_s: float = 0.0
+    min_quality: float = 0.0
     error_code: str = ""
     error_message: str = ""
 
@@ -120,6 +129,10 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
         not_before_s: Nothing starts before, after a fault.
         running: Keys of the slices in flight.
         last_handle: What it called the last slice that it accepted, if that is written down.
+        overhead_s: What every slice costs besides its shots and set-up.
+        quality: Figure of merit of its calibration, 0 to 1; 0 if nobody knows.
+        register: Key of the set-up that it holds; empty if unknown.
+        register_s: When tasks with that key began to follow each other.
     """
 
     id: str
@@ -136,6 +149,12 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
     not_before_s: float = 0.0
     running: list[str] = []
     last_handle: str = ""
+    overhead_s: float = 0.0
+    modality: str = "none"
+    qubits: int = 0
+    quality: float = 0.0
+    register: str = ""
+    register_s: float = 0.0
 
     def duration_s(self, shots: int) -> float:
         """The longest that a slice of this many shots may take."""

@@ -1,0 +1,1 @@
+"""The simulator: the daemon's own core, run under virtual time."""
