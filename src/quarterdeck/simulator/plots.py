@@ -134,8 +134,10 @@ def summary(records: Sequence[Record], figures: Sequence[Figures], title: str) -
         hspace=0.62,
     )  # fmt: skip
     top = grid[0].subgridspec(1, 2, wspace=0.2)
-    key: dict[str, Any] = {"loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "handlelength": 0.9, "columnspacing": 1.0,
-           "handletextpad": 0.4, "borderaxespad": 0.1, "fontsize": 8.5}  # fmt: skip
+    key: dict[str, Any] = {
+        "loc": "lower left", "bbox_to_anchor": (-0.01, 0.99), "handlelength": 0.9, "columnspacing": 1.0,
+        "handletextpad": 0.4, "borderaxespad": 0.1, "fontsize": 8.5,
+    }  # fmt: skip
     axes = figure.add_subplot(top[0])
     panels.slowdowns(axes, figures)
     axes.set_title("How much longer jobs take than their own work", pad=24)
