@@ -1,0 +1,140 @@
+"""`qdeck simulate`: the tables, pictures and QStone rows of runs, and the command itself."""
+
+from __future__ import annotations
+
+import json
+import random
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from quarterdeck.simulator import qstone_rows, table
+from quarterdeck.simulator.metrics import measure
+from quarterdeck.simulator.record import CLASSES, EtaRecord, JobRecord, Record, SliceRecord, Span
+
+
+def record(policy: str = "fifo", jobs: int = 60, devices: tuple[str, ...] = ("a", "b"), seed: int = 1) -> Record:
+    """A run that never was: each device in turn runs one round after the other, with a window in between."""
+    draw = random.Random(seed)
+    at_s = dict.fromkeys(devices, 0.0)
+    done, slices, spans = [], [], []
+    for number in range(jobs):
+        device, class_ = devices[number % len(devices)], draw.choice(CLASSES)
+        begin_s = at_s[device] if number % 20 else at_s[device] + 60.0
+        if number % 20 == 0:
+            spans.append(Span(device=device, start_s=begin_s - 60.0, end_s=begin_s, cause="calibration"))
+        seconds = draw.uniform(3, 40)
+        slices.append(
+            SliceRecord(
+                device=device, job=number, task=f"t{number}", class_=class_, user=f"u{number % 5}", start_s=begin_s,
+                end_s=begin_s + seconds, setup_s=1.0, overhead_s=0.1, shots=100,
+                state="lost" if number % 17 == 16 else "finished",
+            )
+        )  # fmt: skip
+        at_s[device] = begin_s + seconds
+        done.append(
+            JobRecord(
+                job=number, user=f"u{number % 5}", project="p", class_=class_, arrival_s=max(0.0, begin_s - 200.0),
+                end_s=at_s[device] + 5, work_s=seconds + 5, quantum_s=seconds, rounds=1,
+            )
+        )  # fmt: skip
+    end_s = max(at_s.values()) + 5
+    busy: dict[str, Any] = {name: {"working": at_s[name], "empty": end_s - at_s[name]} for name in devices}
+    etas = [EtaRecord(estimate_s=10, actual_s=12, class_="test")]
+    return Record(policy=policy, devices=list(devices), end_s=end_s, jobs=done, slices=slices, busy=busy, spans=spans,
+                  etas=etas)  # fmt: skip
+
+
+def test_tables_have_a_row_for_each_policy_and_class() -> None:
+    figures = [measure(record(policy, seed=seed)) for seed, policy in enumerate(["fifo", "deck"])]
+    out = StringIO()
+    table.show(figures, Console(file=out, width=160), "what was run")
+    text = out.getvalue()
+    assert "what was run" in text
+    for name in (*CLASSES, "fifo", "deck", "p99", "working", "Jain", "ETA off by"):
+        assert name in text
+    assert "deadlines met" not in text, "no column for what no job has"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "told"), [(0.0, "0.0 s"), (59, "59.0 s"), (90, "1.5 min"), (5400, "1.5 h"), (172800, "2.0 d")]
+)
+def test_durations(seconds: float, told: str) -> None:
+    assert table.duration(seconds) == told
+
+
+def test_numbers_have_three_digits() -> None:
+    assert [table.number(value) for value in (0.1234, 1.234, 12.34, 123.4, 12345.6)] == [
+        "0.12", "1.23", "12.3", "123", "12,346",
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize("policies", [["fifo"], ["fifo", "deck", "sjf"]], ids=len)
+@pytest.mark.parametrize("suffix", ["png", "svg"])
+def test_pictures_are_made_and_not_blank(policies: list[str], suffix: str, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from matplotlib.image import imread
+
+    from quarterdeck.simulator import plots
+
+    records = [record(policy, seed=seed) for seed, policy in enumerate(policies)]
+    written = plots.write(tmp_path / "made", records, [measure(one) for one in records], "a title", suffix)
+    assert [path.name for path in written] == [f"{name}.{suffix}" for name in plots.PICTURES]
+    for path in written:
+        if suffix == "png":
+            pixels = imread(path)[..., :3]
+            ink = (pixels < 0.98).any(axis=-1)
+            assert 0.03 < ink.mean() < 0.9, f"{path.name} is blank, or black"
+            assert len({tuple(colour) for colour in pixels[::3, ::3].reshape(-1, 3).round(2)}) > 8
+        else:
+            text = path.read_text(encoding="utf-8")
+            assert "a title" in text and (path.stem == "queue" or policies[-1] in text)
+    assert not [path for path in (tmp_path / "made").iterdir() if path not in written]
+
+
+def test_no_gantt_without_slices(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    from quarterdeck.simulator import plots
+
+    one = record()
+    one.slices = one.spans = None
+    written = plots.write(tmp_path, [one], [measure(one)], "a title")
+    assert "gantt.png" not in [path.name for path in written] and len(written) == 4
+
+
+def test_the_excerpt_has_a_window_in_it_and_lies_in_the_run() -> None:
+    pytest.importorskip("matplotlib")
+    from quarterdeck.simulator.panels import excerpt
+
+    long = record(jobs=2000)
+    begin_s, end_s = excerpt(long, 50)
+    assert 0 <= begin_s < end_s <= long.end_s
+    seen = [one for one in long.slices or () if one.end_s > begin_s and one.start_s < end_s]
+    assert 60 < len(seen) < 150, "about 50 slices on each of two devices"
+    assert any(one.start_s < end_s and one.end_s > begin_s for one in long.spans or ())
+    assert excerpt(record(jobs=10)) == (0.0, record(jobs=10).end_s)
+
+
+def test_qstone_rows_are_what_its_reader_takes(tmp_path: Path) -> None:
+    one = record()
+    written = qstone_rows.write(tmp_path, one)
+    assert {path.parent.name for path in written} == {"fifo"} and len(written) == 5, "a file for each user"
+    rows = [row for path in written for row in json.loads(path.read_text())]
+    for row in rows:
+        assert {name: type(row[name]) for name in row} == {
+            "user": str, "prog_id": str, "job_id": str, "job_type": str, "job_step": str,
+            "label": str if row["job_step"] == "QUERY" else type(None), "start": int, "end": int, "success": bool,
+        }  # fmt: skip
+        assert row["job_step"] in ("PRE", "RUN", "POST", "QUERY") and 0 <= row["start"] <= row["end"]
+    by_job = [row for row in rows if row["job_id"] == "16"]
+    assert [row["job_step"] for row in by_job] == ["PRE", "RUN", "QUERY", "POST"]
+    assert [row["success"] for row in by_job if row["job_step"] == "QUERY"] == [False], "its slice was lost"
+    pre, run, _, post = by_job
+    assert pre["end"] == run["start"] and run["end"] == post["start"]
+    of = one.jobs[16]
+    assert post["end"] - pre["start"] == pytest.approx((of.end_s - of.arrival_s) * 1e9, abs=2)
+    one.slices = None
+    assert {row.job_step for row in qstone_rows.rows(one)} == {"RUN"}
