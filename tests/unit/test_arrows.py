@@ -29,13 +29,14 @@ MAY_IMPORT: dict[str, set[str]] = {
     "client": {"errors", "wire", "places"},
     "schedulers": {"errors", "wire", "places", "client"},
     "frontends": {"errors", "wire", "programs", "client"},
-    "bench": {"errors", "wire", "places", "client", "core", "programs", "devices", "daemon"},
+    "simulator": {"errors", "core"},
+    "bench": {"errors", "wire", "places", "client", "core", "programs", "devices", "daemon", "simulator"},
     "demo": {"errors", "wire", "client"},
     "cli": {"errors", "wire", "places", "client", "programs", "bench", "frontends", "demo"},
     "__init__": {"errors", "client"},
     "__main__": {"cli"},
 }
-CLI_HOSTS = {"serve", "init", "replay", "demo"}
+CLI_HOSTS = {"serve", "init", "replay", "demo", "simulate"}
 """Modules of the cli which, inside functions, may reach the daemon and what is under it."""
 
 IMPURE = {

@@ -17,12 +17,12 @@ Cause = Literal[
     "calibration", "maintenance", "reservation", "fault",
     "blocked", "thinking", "empty",
 ]  # fmt: skip
-"""Why a second of a device went as it did; every second has exactly one.
+"""Why a second of a device went as it did. Each has exactly one.
 
-`working`, `setup`, `overhead`: spent by slices that finished. `lost`: spent by slices that gave nothing. `calibration`,
-`maintenance`, `reservation`: in such a window. `fault`: offline, or paused after faults. `blocked`: tasks are ready, but
-nothing may start (a window too near, an exclusive session, a budget). `thinking`: sessions are open, all in classical
-work. `empty`: no work at all.
+`working`, `setup`, `overhead`: spent by slices that finished. `lost`: spent by slices that gave nothing.
+`calibration`, `maintenance`, `reservation`: in such a window. `fault`: offline, or paused after faults. `blocked`:
+tasks are ready, but nothing may start (a window too near, an exclusive session, a budget). `thinking`: sessions are
+open, all in classical work. `empty`: no work at all.
 """
 CAUSES: tuple[Cause, ...] = (
     "working", "setup", "overhead", "lost", "calibration", "maintenance", "reservation", "fault", "blocked", "thinking",
@@ -81,7 +81,7 @@ class Span(msgspec.Struct, gc=False):
 
 
 class EtaRecord(msgspec.Struct, gc=False):
-    """Seconds from a task's submission to its end: as estimated at the submission, and as they were."""
+    """Seconds from a task's submission to its start: as estimated at the submission, and as they were."""
 
     estimate_s: float
     actual_s: float
@@ -99,8 +99,9 @@ class Record(msgspec.Struct, kw_only=True):
         busy: Seconds by device and cause. Each device's sum is `end_s - begin_s` times its lanes.
         spans: The same as time lines (of devices with one lane); None unless asked for.
         etas: A sample of the tasks, if asked for.
-        counters: What it took: `events`, `decisions` (slices started), `tasks`, `jobs` (submitted), `unfinished` (jobs),
-            `killed` and `lost` (slices), `faults` (device), `restarts`, `wall_s`.
+        counters: What it took: `events`, `decisions` (slices started), `tasks`, `jobs` (begun), `unfinished` and
+            `cancelled` (jobs), `killed` (slices, by windows), `lost` (slices, by faults), `faults` (of devices),
+            `restarts`, `wall_s`.
     """
 
     policy: str
