@@ -123,7 +123,7 @@ def test_utilisation_sums_to_one_and_capacity_counts_usable_time() -> None:
     assert metrics.utilisation([])["working"] == 0.0 and metrics.capacity([]) == 0.0
 
 
-def test_share_ratio_eta_error_and_shots_redone() -> None:
+def test_share_ratio_eta_error_and_what_is_redone() -> None:
     shares = [
         job(n, user=user, quantum_s=seconds) for n, (user, seconds) in enumerate([("a", 10), ("b", 20), ("c", 60)])
     ]
@@ -132,7 +132,7 @@ def test_share_ratio_eta_error_and_shots_redone() -> None:
     assert metrics.eta_error(etas, 0.5) == pytest.approx(log(2))
     assert metrics.eta_error(etas, 0.9) == pytest.approx(log(4))
     assert metrics.eta_error([], 0.5) is None
-    assert metrics.shots_redone([piece(1, 0, 1, shots=30), piece(1, 1, 2, shots=10, state="lost")]) == 0.25
+    assert metrics.redone([{"working": 30.0, "lost": 10.0, "empty": 60.0}]) == 0.25
 
 
 def test_measure_counts_what_ended_and_says_what_did_not() -> None:
@@ -149,7 +149,7 @@ def test_measure_counts_what_ended_and_says_what_did_not() -> None:
     assert found.classes["test"].deadline_hits == 0.5 and found.classes["production"].deadline_hits is None
     assert found.classes["test"].p95 == 2.0 and found.makespan_s == 119.0
     assert found.node_wait_s == 20 * 50.0
-    assert found.share_distance is None and found.shots_redone is None and found.eta_error is None
+    assert found.share_distance is None and found.redone == 0 and found.eta_error is None
 
 
 def test_a_gain_is_paired() -> None:

@@ -14,8 +14,7 @@ from quarterdeck.bench.stats import Spread, percentile
 from quarterdeck.core import events as ev
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.deck import Deck
-from quarterdeck.core.policy import make_policy
-from quarterdeck.core.policy.settings import PolicySettings
+from quarterdeck.core.policy import POLICIES, make_policy
 
 DEPTHS = (1_000, 10_000, 100_000, 1_000_000)
 CLASSES = ("production", "test", "development")
@@ -28,7 +27,7 @@ class Queue:
 
     def __init__(self, policy: str, depth: int, seed: int = 0) -> None:
         self.random = random.Random(seed)
-        self.deck = Deck(make_policy(PolicySettings(name=policy)))
+        self.deck = Deck(make_policy(policy))
         self.now_s = 1e9
         self.count = 0
         self.running: StartSlice | None = None

@@ -53,7 +53,7 @@ def plan(options: Options) -> list[Case]:
     settings = [setting for setting in (_quick() if options.quick else _full()) if setting.part in parts]
     seeds = min(options.seeds, 3) if options.quick else options.seeds
     shrink = 8 if options.quick else 1
-    few = {"capacity": 4, "sharing": 4}  # a saturated system tells as much in fewer jobs
+    few = {"capacity": 2, "sharing": 2}  # a saturated system tells as much in fewer jobs
     return [
         Case(setting=setting, seed=seed, jobs=JOBS[setting.shape] // shrink // few.get(setting.part, 1))
         for seed in range(1, seeds + 1)
@@ -79,8 +79,9 @@ def _full() -> Iterator[Setting]:
             yield Setting("sharing", shape, 0.0, f"c/q {ratio:g}, shared", PLAIN)
         yield from (Setting("gaming", shape, load, game, DECK) for game in ("honest", *GAMES))
         yield from (Setting("ablation", shape, load, "", f"{DECK}, {change}") for change in ABLATIONS)
-    for policy in (PLAIN, "fifo", STRICT, "sjf", DECK, EVEN, FIRST):
-        yield Setting("capacity", NA, 0.0, "", policy)
+    for sessions in ("48 sessions", "16 sessions"):
+        for policy in (PLAIN, "fifo", STRICT, "sjf", DECK, EVEN, FIRST):
+            yield Setting("capacity", NA, 0.0, sessions, policy)
 
 
 def _quick() -> Iterator[Setting]:
@@ -88,7 +89,7 @@ def _quick() -> Iterator[Setting]:
         for policy in (PLAIN, "fifo", STRICT, "sjf", DECK, EVEN, FIRST):
             yield Setting("orders", shape, STABLE[shape], "", policy)
     for policy in (PLAIN, DECK):
-        yield Setting("capacity", NA, 0.0, "", policy)
+        yield Setting("capacity", NA, 0.0, "48 sessions", policy)
 
 
 def run(options: Options, tell: Callable[[int, int], None] = lambda done, of: None) -> Study:

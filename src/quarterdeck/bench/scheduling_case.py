@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import time
 from statistics import fmean
-from typing import Any
+from typing import Any, Literal
 
+from msgspec.structs import replace
+
+from quarterdeck.bench.scheduling_aims import GAMES
 from quarterdeck.bench.scheduling_results import Case, Outcome
+from quarterdeck.core.policy import make_policy
 from quarterdeck.simulator.metrics import SHARE_WINDOW_S, TAU_S, Figures, measure, slowdown
 from quarterdeck.simulator.record import Record
+from quarterdeck.simulator.run import simulate
+from quarterdeck.simulator.study import MODALITIES, Study
 
 
 def weights(production: float, test: float, development: float) -> dict[str, float]:
@@ -51,6 +57,22 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "shorter slices (3 %)": {"slice_overhead": 0.03},
 }
 """What `deck, CHANGE` changes in `deck`."""
+VARIANTS: dict[str, dict[str, Any]] = {
+    "": {},
+    "sizes alike": {"sigma": 0.0},
+    "sizes nearly alike": {"sigma": 0.5},
+    "estimate error doubled": {"error": 0.6},
+    "honest": {},
+    GAMES[0]: {"cheat": "declare"},
+    GAMES[1]: {"cheat": "reopen"},
+    GAMES[2]: {"cheat": "relabel"},
+}
+"""What a variant changes in the workload, by name."""
+MODALITY: dict[str, Literal["sc", "na"]] = {"superconducting": "sc", "neutral-atom": "na"}
+CHEATER = "p0u0"
+ROUNDS_PER_JOB = 13.25  # .2 (20..60) + .3 (5..20) + .5 (1..5)
+ETA_EVERY = {"superconducting": 20, "neutral-atom": 10}
+"""Every so many-th task is asked for its estimate."""
 
 
 def policy_of(name: str) -> tuple[str, dict[str, Any]]:
@@ -81,7 +103,7 @@ def flat(found: Figures) -> dict[str, float]:
     told |= {
         "capacity": found.capacity, "jain": found.jain, "share_ratio": found.share_ratio,
         "share_distance": found.share_distance, "eta": found.eta_error, "eta_p90": found.eta_error_p90,
-        "shots_redone": found.shots_redone, "unfinished": float(found.unfinished), "makespan_s": found.makespan_s,
+        "redone": found.redone, "unfinished": float(found.unfinished), "makespan_s": found.makespan_s,
         "node_wait_s": found.node_wait_s,
     }  # fmt: skip
     return {name: value for name, value in told.items() if value is not None}
@@ -92,8 +114,30 @@ def cheater(record: Record, tau_s: float) -> float:
     return fmean(slowdown(job, tau_s) for job in record.jobs if job.user == CHEATER)
 
 
-CHEATER = "u1"
+def study(case: Case) -> tuple[Study, float | None]:
+    """The workload of a case, and when its run ends (None: with its last job).
+
+    A saturated one (load 0) has so many sessions at any time, and ends when the device could have done the work of
+    `case.jobs` jobs.
+    """
+    setting = case.setting
+    modality = MODALITIES[MODALITY[setting.shape]]
+    plain = Study(modality=MODALITY[setting.shape], jobs=case.jobs, seed=case.seed, load=setting.load or 1.0)
+    if setting.load:
+        return replace(plain, **VARIANTS[setting.variant]), None
+    until_s = case.jobs * ROUNDS_PER_JOB * modality.quantum_s / 0.9
+    if setting.part == "sharing":
+        ratio, access = setting.variant.removeprefix("c/q ").split(", ")
+        think_s = float(ratio) * modality.quantum_s
+        return replace(plain, think_s=think_s, mode=access, population=8 if access == "exclusive" else 48), until_s
+    return replace(plain, population=int(setting.variant.split()[0])), until_s
 
 
 def simulated(case: Case) -> Record:
-    raise NotImplementedError
+    """The run of a case. Which device seconds are whose is kept for unsaturated ones only."""
+    workload, until_s = study(case)
+    name, settings = policy_of(case.setting.policy)
+    return simulate(
+        workload.workload(), lambda: make_policy(name, settings), seed=case.seed, until_s=until_s,
+        slices=until_s is None, eta_every=ETA_EVERY[case.setting.shape],
+    )  # fmt: skip

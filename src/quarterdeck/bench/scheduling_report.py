@@ -19,7 +19,7 @@ from quarterdeck.simulator.table import duration, number
 
 FIGURES = (
     *(f"{what} {name}" for what in ("p50", "p95", "p99", "delay") for name in CLASSES), *CAUSES, "capacity", "jain",
-    "share_ratio", "share_distance", "eta", "eta_p90", "shots_redone", "unfinished", "node_wait_s", "makespan_s",
+    "share_ratio", "share_distance", "eta", "eta_p90", "redone", "unfinished", "node_wait_s", "makespan_s",
     "cheater",
 )  # fmt: skip
 

@@ -56,7 +56,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         share_ratio: The largest user's QPU seconds over the median user's.
         share_distance: See `share_distance`; None without slices.
         eta_error, eta_error_p90: Median and 90th percentile of |ln(actual / estimate)|; None without estimates.
-        shots_redone: Shots that ran and did not count, as a share of all shots; None if it is not known.
+        redone: Device seconds of slices that gave nothing, over all that ran shots: work that runs again.
         makespan_s: From the first arrival to the last end.
         node_wait_s: Seconds for which a job's classical node waited for the QPU, over all jobs measured.
     """
@@ -74,7 +74,7 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
     share_distance: float | None
     eta_error: float | None
     eta_error_p90: float | None
-    shots_redone: float | None
+    redone: float
     makespan_s: float
     node_wait_s: float
 
@@ -98,7 +98,7 @@ def measure(record: Record, tau_s: float = 10.0, share_window_s: float = 1800.0,
         share_distance=share_distance(ended, record.slices, share_window_s) if record.slices is not None else None,
         eta_error=eta_error(record.etas, 0.5),
         eta_error_p90=eta_error(record.etas, 0.9),
-        shots_redone=shots_redone(record.slices) if record.slices is not None else None,
+        redone=redone(record.busy.values()),
         makespan_s=makespan_s(ended),
         node_wait_s=sum(delay_s(job) for job in jobs),
     )
@@ -249,13 +249,11 @@ def eta_error(etas: Iterable[EtaRecord], share: float) -> float | None:
     return percentile(found, share) if found else None
 
 
-def shots_redone(slices: Iterable[SliceRecord]) -> float:
-    """Shots of lost slices over all shots that ran."""
-    lost = total = 0
-    for one in slices:
-        total += one.shots
-        lost += one.shots if one.state == "lost" else 0
-    return lost / total if total else 0.0
+def redone(busy: Iterable[Mapping[Cause, float]]) -> float:
+    """Lost over lost and working seconds: the share of the work that was for nothing and runs again."""
+    shares = utilisation(busy)
+    total = shares["lost"] + shares["working"]
+    return shares["lost"] / total if total else 0.0
 
 
 def makespan_s(jobs: Sequence[JobRecord]) -> float:

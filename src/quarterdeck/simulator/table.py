@@ -63,7 +63,7 @@ def fairness(figures: Sequence[Figures]) -> Table:
         ("share distance", [_or(found.share_distance, "{:.3f}") for found in figures]),
         ("ETA off by", [_factor(found.eta_error) for found in figures]),
         ("p90", [_factor(found.eta_error_p90) for found in figures]),
-        ("shots redone", [_or(found.shots_redone, "{:.2%}") for found in figures]),
+        ("redone", [f"{found.redone:.2%}" for found in figures]),
         ("nodes waited", [duration(found.node_wait_s) for found in figures]),
         ("makespan", [duration(found.makespan_s) for found in figures]),
         ("not ended", [f"{found.unfinished:,}" if found.unfinished else "" for found in figures]),
