@@ -243,7 +243,7 @@ def settings_page(module: Any) -> str:
     parts += ["## devices", "", "One table for each device, `[devices.NAME]`:", ""]
     own = [
         ("`driver`", "text", "", f"its kind: {', '.join(code(kind) for kind in sorted(KINDS))}, or a plug-in's"),
-        ("`slice_shots`", "integer", "about `daemon.slice_s`", "the most shots of a slice"),
+        ("`slice_shots`", "integer", "what `[policy]` makes of it", "the most shots of a slice"),
         ("others", "", "", "settings of the driver; `qdeck serve` names them when one is wrong"),
     ]
     parts += [table(("Key", "Type", "Default", "Meaning"), own)]

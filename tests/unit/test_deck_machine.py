@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import msgspec
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from quarterdeck.core import events as ev
 from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.invariants import Audit, validate
+from quarterdeck.core.policy import make_policy
+from quarterdeck.core.policy.slicing import min_slice_s, setup_s
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.errors import QuarterdeckError
 
@@ -22,9 +25,11 @@ USERS = ("ada", "bob")
 class Attack(RuleBasedStateMachine):
     """Plays users, devices, administrators and time, all at random."""
 
+    policy = "deck"
+
     def __init__(self) -> None:
         super().__init__()
-        self.deck, self.audit, self.twin = Deck(), Audit(), Deck()
+        self.deck, self.audit, self.twin = Deck(make_policy(self.policy)), Audit(), Deck()
         self.now_s, self.made = 1.0, 0
         self.started: dict[str, int] = {}
         self.accepted: dict[str, int] = {}
@@ -56,7 +61,8 @@ class Attack(RuleBasedStateMachine):
 
     @rule(device=st.sampled_from(DEVICES), status=st.sampled_from(["online", "online", "offline", "maintenance"]))
     def device_changes(self, device: str, status: str) -> None:
-        self.send(ev.DeviceChanged(at_s=self.now_s, device=device, status=status))  # type: ignore[arg-type]
+        quality = {"online": 0.7, "offline": None, "maintenance": 0.2}[status]
+        self.send(ev.DeviceChanged(at_s=self.now_s, device=device, status=status, quality=quality))  # type: ignore[arg-type]
 
     @rule(
         device=st.sampled_from((*DEVICES, "nowhere")),
@@ -67,9 +73,15 @@ class Attack(RuleBasedStateMachine):
     def submit(self, device: str, user: str, shots: int, data: st.DataObject) -> None:
         session = data.draw(st.sampled_from(["", *self.deck.sessions]))
         task = self.fresh("t")
+        both = device == "one" and not session and data.draw(st.booleans())
         event = ev.Submitted(
-            at_s=self.now_s, task=task, user=user, device=device, program="p", shots=shots, session=session
-        )
+            at_s=self.now_s, task=task, user=user, device=device, program="p", shots=shots, session=session,
+            devices=DEVICES if both else (), register=data.draw(st.sampled_from(["", "a", "b"])),
+            estimate_s=data.draw(st.sampled_from([0.0, 0.0, 2.0, 50.0])),
+            deadline_s=data.draw(st.sampled_from([0.0, 0.0, self.now_s + 20])),
+            min_quality=data.draw(st.sampled_from([0.0, 0.0, 0.5])),
+            class_=data.draw(st.sampled_from(["production", "test", "development"])),
+        )  # fmt: skip
         if self.send(event) is not None:
             self.accepted[task] = shots
 
@@ -113,7 +125,7 @@ class Attack(RuleBasedStateMachine):
         key = data.draw(st.sampled_from([*self.started, "none/0"]))
         task, _, index = key.partition("/")
         shots = int(self.started.get(key, 1) * share)
-        self.send(ev.SliceFinished(at_s=self.now_s, task=task, index=int(index), shots=shots))
+        self.send(ev.SliceFinished(at_s=self.now_s, task=task, index=int(index), shots=shots, qpu_s=shots * 0.9))
 
     @rule(data=st.data(), kind=st.sampled_from(["rejected", "unavailable", "lost", "fault", "fault", "cancelled"]))
     def fail_slice(self, data: st.DataObject, kind: str) -> None:
@@ -136,7 +148,7 @@ class Attack(RuleBasedStateMachine):
         groups = (live, self.deck.slices.values(), self.deck.sessions.values(), self.deck.devices.values())
         nouns = [noun for group in (*groups, self.deck.windows.values()) for noun in group]
         copies = [msgspec.json.decode(msgspec.json.encode(noun), type=type(noun)) for noun in nouns]
-        fresh = Deck()
+        fresh = Deck(make_policy(self.policy))
         fresh.restore(copies, now_s=self.deck.now_s, seq=self.deck.seq)
         assert fresh.state() == self.deck.state()
         self.deck = fresh
@@ -160,11 +172,26 @@ class Attack(RuleBasedStateMachine):
         for device in self.deck.devices.values():
             if self.deck.blocked(device) is None and len(device.running) < device.lanes:
                 holder = self.deck.exclusive(device.id)
-                task = self.deck.policy.pick(device, holder.id if holder else "", self.deck.now_s)
-                assert task is None or self.deck.fitting_shots(device, task) == 0
+                gap_s = self.deck.gap_s(device)
+                for task in self.deck.tasks.values():
+                    mine = device.id in task.eligible
+                    barred = holder is not None and task.session != holder.id
+                    paused = task.not_before_s > self.deck.now_s
+                    if task.state != "queued" or not mine or barred or paused:
+                        continue
+                    least_s = min(min_slice_s(device, self.deck.policy.settings), 1.3 * self.deck.work_s(task, device))
+                    too_near = least_s + setup_s(task, device) + device.overhead_s > gap_s
+                    assert too_near or not self.deck.fit(device, task, gap_s), f"{task.id} could run on {device.id}"
 
 
 Attack.TestCase.settings = settings(
     max_examples=150, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck)
 )
 TestAttack = Attack.TestCase
+
+
+@pytest.mark.parametrize("name", ["fifo", "priority", "hrrn", "sjf", "fairshare"])
+def test_other_policies_too(name: str) -> None:
+    policy = type(f"Attack_{name}", (Attack,), {"policy": name})
+    fewer = settings(max_examples=30, stateful_step_count=60, deadline=None, suppress_health_check=list(HealthCheck))
+    run_state_machine_as_test(policy, settings=fewer)

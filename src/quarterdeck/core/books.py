@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from heapq import heappush
+from math import inf, log
 from typing import Any
 
 import msgspec
@@ -14,7 +15,7 @@ import msgspec
 from quarterdeck.core import events as ev
 from quarterdeck.core.commands import Command
 from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
-from quarterdeck.core.policy import Fifo, Policy
+from quarterdeck.core.policy import DeckPolicy, Policy, slicing
 from quarterdeck.core.transition import SESSION, TASK, WINDOW, InvalidTransition, check
 
 
@@ -35,7 +36,8 @@ class Books:
     """The state. Ended tasks stay until `forget_ended`; nothing else about them is remembered after that."""
 
     def __init__(self, policy: Policy | None = None) -> None:
-        self.policy = policy if policy is not None else Fifo()
+        self.policy = policy if policy is not None else DeckPolicy()
+        self.policy.bind(self)
         self.now_s = 0.0
         self.seq = 0
         self.tasks: dict[str, Task] = {}
@@ -89,6 +91,8 @@ class Books:
     def _DeviceChanged(self, event: ev.DeviceChanged) -> None:
         device = self.devices[event.device]
         device.status, device.reason = event.status, event.reason
+        if event.status != "online":
+            device.register = ""
         if event.quality is not None:
             device.quality = event.quality
         if event.status == "online":
@@ -114,6 +118,8 @@ class Books:
         window = self.windows[event.window]
         check(WINDOW, "window", window.id, window.state, "on")
         window.state, window.began_s = "on", event.at_s
+        self.devices[window.device].register = ""
+        self._step.devices[window.device] = self.devices[window.device]
         self._touch_window(window)
 
     def _WindowCleared(self, event: ev.WindowCleared) -> None:
@@ -126,7 +132,7 @@ class Books:
         session = self.sessions[event.session] = Session(
             id=event.session, user=event.user, device=event.device, ttl_s=event.ttl_s, mode=event.mode,
             class_=event.class_, project=event.project, job=event.job, token=event.token,
-            opened_s=event.at_s, expires_s=event.at_s + event.ttl_s,
+            opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s,
         )  # fmt: skip
         if session.mode == "exclusive":
             self._exclusive[session.device] = session.id
@@ -154,11 +160,18 @@ class Books:
             register=event.register, estimate_s=event.estimate_s, deadline_s=event.deadline_s,
             min_quality=event.min_quality,
         )  # fmt: skip
-        if task.session:
-            self._session_tasks.setdefault(task.session, {})[task.id] = None
+        if (session := self.sessions.get(task.session)) is not None:
+            mates = self._session_tasks.setdefault(session.id, {})
+            if not mates:
+                session.attained_s += event.at_s - session.idle_from_s  # it thought
+                self._step.sessions[session.id] = session
+            mates[task.id] = None
+        if task.deadline_s:
+            self._alarm(task.deadline_s, "task", task.id)
         self._wait(task)
         self._step.tasks[task.id] = task
-        self._due[task.device] = None
+        for device in task.eligible:
+            self._due[device] = None
 
     def _TaskImported(self, event: ev.TaskImported) -> None:
         self.seq = max(self.seq + 1, event.number)
@@ -193,7 +206,14 @@ class Books:
         self._move(task, "running")
         task.slices += 1
         task.started_s = task.started_s or event.at_s
+        if event.device:
+            task.device = event.device
+        task.devices = ()
         device = self.devices[task.device]
+        if device.lanes > 1 or not task.register:
+            device.register = ""
+        elif device.register != task.register:
+            device.register, device.register_s = task.register, event.at_s
         slice = Slice(
             task=task.id, index=event.index, device=device.id, shots=event.shots, started_s=event.at_s,
             after=device.last_handle,
@@ -218,6 +238,9 @@ class Books:
         device.finished += 1
         device.faults, device.not_before_s = 0, 0.0
         task.shots_done += event.shots
+        task.setup_s += event.setup_s
+        if event.qpu_s:
+            self._learn_overhead(device, event.at_s - slice.started_s - event.qpu_s)
         if task.remaining == 0:
             self._end(task, "done", event.at_s)
         elif task.state == "cancelling":
@@ -252,6 +275,9 @@ class Books:
         task.error_code, task.error_message = event.code, event.message
         self._end(task, "failed", event.at_s)
 
+    def _PolicyFailed(self, event: ev.PolicyFailed) -> None:
+        pass
+
     def _Tick(self, event: ev.Tick) -> None:
         pass
 
@@ -270,17 +296,33 @@ class Books:
         """The window that the device is in."""
         return next((w for w in self.windows.values() if w.device == device and w.state == "on"), None)
 
+    def gap_s(self, device: Device) -> float:
+        """Seconds until the next hard window."""
+        starts = [w.start_s for w in self.windows.values() if w.device == device.id and w.hard and w.state == "planned"]
+        return min(starts) - self.now_s if starts else inf
+
     def fitting_shots(self, device: Device, task: Task) -> int:
         """How many shots the task's next slice may have, to end before the next hard window; 0 if none."""
-        shots = min(task.remaining, device.slice_shots)
-        starts = [w.start_s for w in self.windows.values() if w.device == device.id and w.hard and w.state == "planned"]
-        if starts:
-            left_s = min(starts) - self.now_s - device.setup_s
-            if left_s <= 0:
-                return 0
-            if device.shot_rate_hz:
-                shots = min(shots, int(left_s * device.shot_rate_hz))
-        return shots
+        return self.fit(device, task, self.gap_s(device))
+
+    # -- what policies ask ----------------------------------------------------------------------------------------
+
+    def fit(self, device: Device, task: Task, gap_s: float) -> int:
+        """See `policy.Facts`."""
+        alone = self.policy.queued(device.id) <= 1
+        return slicing.fit(task, device, self.sessions.get(task.session), gap_s, self.policy.settings, alone)
+
+    def work_s(self, task: Task, device: Device) -> float:
+        """See `policy.Facts`."""
+        return task.remaining * slicing.shot_s(task, device, self.sessions.get(task.session))
+
+    def usage(self, project: str, user: str) -> float:
+        """See `policy.Facts`."""
+        return 0.0
+
+    def share(self, project: str) -> float:
+        """See `policy.Facts`."""
+        return 1.0
 
     def exclusive(self, device: str) -> Session | None:
         """The exclusive session that holds the device."""
@@ -321,6 +363,8 @@ class Books:
                 case Task():
                     self.tasks[noun.id] = noun
         for task in sorted(self.tasks.values(), key=lambda task: task.seq):
+            if task.deadline_s:
+                self._alarm(task.deadline_s, "task", task.id)
             if task.session:
                 self._session_tasks.setdefault(task.session, {})[task.id] = None
             if task.state == "queued":
@@ -346,9 +390,7 @@ class Books:
 
     def _wait(self, task: Task) -> None:
         session = self.sessions.get(task.session)
-        device = self.devices.get(task.device)
-        work_s = device.duration_s(task.remaining) if device else 0.0
-        self.policy.add(task, exclusive=session is not None and session.mode == "exclusive", work_s=work_s)
+        self.policy.add(task, session.id if session is not None and session.mode == "exclusive" else "")
 
     def _move(self, task: Task, to: str) -> None:
         check(TASK, "task", task.id, task.state, to)
@@ -363,12 +405,38 @@ class Books:
         self._move(task, to)
         task.ended_s = at_s
         self._ended.append(task.id)
+        if to == "done":
+            self._learn_size(task)
         mates = self._session_tasks.get(task.session)
         if mates is not None:
             mates.pop(task.id, None)
             if not mates:
                 del self._session_tasks[task.session]
-        self._due[task.device] = None
+                if (session := self.sessions.get(task.session)) is not None:
+                    session.idle_from_s = at_s
+                    self._step.sessions[session.id] = session
+        for device in task.eligible:
+            self._due[device] = None
+
+    def _learn_size(self, task: Task) -> None:
+        """What tasks take here, and how far the session's estimates are off."""
+        work_s = task.qpu_s - task.setup_s
+        if work_s <= 0.0:
+            return
+        device = self.devices[task.device]
+        typical_s = device.typical_s
+        device.typical_s = work_s if not typical_s else typical_s * (work_s / typical_s) ** 0.05
+        self._step.devices[device.id] = device
+        session = self.sessions.get(task.session)
+        if session is not None and task.estimate_s:
+            session.errors += 1
+            session.error_sum += log(work_s / task.estimate_s)
+
+    def _learn_overhead(self, device: Device, seconds: float) -> None:
+        """A moving average over about 20 slices; what took minutes was no overhead, but a daemon that was away."""
+        device.overheads += 1
+        weight = max(0.05, 1.0 / device.overheads)
+        device.overhead_s += weight * (min(60.0, max(0.0, seconds)) - device.overhead_s)
 
     def _take_back(self, slice: Slice, qpu_s: float) -> tuple[Task, Device]:
         """The slice is over: free its lane."""
@@ -376,6 +444,11 @@ class Books:
         task, device = self.tasks[slice.task], self.devices[slice.device]
         task.qpu_s += qpu_s
         device.running.remove(slice.key)
+        seconds = self.now_s - slice.started_s
+        if (session := self.sessions.get(task.session)) is not None:
+            session.attained_s += seconds
+            self._step.sessions[session.id] = session
+        self.policy.served(device, task, seconds)
         self._step.slices[slice.key] = slice
         self._touch_device(device)
         return task, device

@@ -13,7 +13,7 @@ from quarterdeck.core import events as ev
 from quarterdeck.core.books import Books, Step
 from quarterdeck.core.commands import BeginWindow, CancelSlice, EndWindow, StartSlice
 from quarterdeck.core.nouns import Device, Task
-from quarterdeck.core.policy import Policy
+from quarterdeck.core.policy import Choice, Fifo, Moment, Policy
 from quarterdeck.core.transition import TASK, InvalidTransition, check
 from quarterdeck.errors import Conflict, NotFound
 
@@ -67,9 +67,14 @@ class Deck(Books):
         """Refuse what must not happen, before anything changes."""
         match event:
             case ev.Submitted():
-                self._known(event.device)
+                for device in (event.device, *event.devices):
+                    self._known(device)
                 if event.task in self.tasks:
                     raise Conflict(f"task {event.task} exists already")
+                if event.devices and (event.session or event.devices[0] != event.device):
+                    raise Conflict("a task of a session runs on the session's device alone")
+                if event.deadline_s and event.deadline_s <= max(event.at_s, self.now_s):
+                    raise Conflict("the deadline is over already")
                 if event.session:
                     session = self.sessions.get(event.session)
                     if session is None or session.user != event.user:
@@ -148,6 +153,13 @@ class Deck(Books):
             task = self.tasks[event.task]
             if task.state == "queued" and task.session and task.session not in self.sessions:
                 self._call_off(task.id, by=f"session {task.session} closed")  # what is left of it
+            self._keep_deadline(task)
+
+    def _keep_deadline(self, task: Task) -> None:
+        """What is not done by its deadline is of no use to anybody: it makes way."""
+        if task.deadline_s and task.deadline_s <= self.now_s and task.state == "queued":
+            said = f"its deadline passed with {task.remaining} of {task.shots} shots left"
+            self._record(ev.TaskFailed(at_s=self.now_s, task=task.id, code="deadline_missed", message=said))
 
     def _meet_fault(self, event: ev.SliceFailed) -> None:
         task = self.tasks[event.task]
@@ -181,6 +193,9 @@ class Deck(Books):
             _, kind, id = heappop(self._alarms)
             if kind == "device":
                 self._due[id] = None
+            elif kind == "task":
+                if (task := self.tasks.get(id)) is not None:
+                    self._keep_deadline(task)
             elif kind == "session" and (session := self.sessions.get(id)):
                 if session.expires_s > self.now_s:
                     self._alarm(session.expires_s, "session", id)
@@ -202,19 +217,39 @@ class Deck(Books):
     def _serve(self, device: Device) -> None:
         """Fill the device's free lanes."""
         while len(device.running) < device.lanes and self.blocked(device) is None:
-            session = self._exclusive.get(device.id, "")
-            task = self.policy.pick(device, session, self.now_s)
-            if task is None:
-                wake_s = self.policy.wake_s(device, session)
+            lane = self._exclusive.get(device.id, "")
+            choice = self._choose(Moment(device, self.now_s, self.gap_s(device), lane))
+            if choice is None:
+                wake_s = self.policy.wake_s(device, lane)
                 if wake_s is not None:
                     self._alarm(wake_s, "device", device.id)
-                return
-            shots = self.fitting_shots(device, task)
-            if not shots:
-                return  # the window's own alarm comes back here
-            self._record(ev.SliceStarted(at_s=self.now_s, task=task.id, index=task.slices, shots=shots))
+                return  # a window's own alarm comes back here
+            task, shots = choice.task, choice.shots
+            started = ev.SliceStarted(
+                at_s=self.now_s, task=task.id, index=task.slices, shots=shots,
+                device="" if task.device == device.id else device.id,
+                cause=choice.cause, rival=choice.rival, score=round(choice.score, 4),
+            )  # fmt: skip
+            self._record(started)
             start = StartSlice(
                 device=device.id, key=f"{task.id}/{task.slices - 1}", task=task.id, index=task.slices - 1,
                 program=task.program, parameters=task.parameters, shots=shots,
             )  # fmt: skip
             self._step.commands.append(start)
+
+    def _choose(self, moment: Moment) -> Choice | None:
+        """Ask the policy. One that raises is replaced by `fifo`, since a queue that stands still helps nobody."""
+        try:
+            return self.policy.pick(moment)
+        except Exception as error:
+            if isinstance(self.policy, Fifo):
+                raise
+            failed = f"{type(error).__name__}: {error}"[:500]
+            self._record(ev.PolicyFailed(at_s=self.now_s, policy=self.policy.name, message=failed))
+            self.policy = Fifo(self.policy.settings)
+            self.policy.bind(self)
+            for task in sorted(self.tasks.values(), key=lambda task: task.seq):
+                if task.state == "queued":
+                    self._wait(task)
+            choice = self.policy.pick(moment)
+            return msgspec.structs.replace(choice, cause="fallback") if choice is not None else None

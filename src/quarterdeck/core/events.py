@@ -250,6 +250,13 @@ class DevicePaused(Event, frozen=True, tag=True):
     until_s: float
 
 
+class PolicyFailed(Event, frozen=True, tag=True):
+    """The policy raised an error; from here on tasks are served first come, first served. An alarm: see `message`."""
+
+    policy: str
+    message: str
+
+
 class Tick(Event, frozen=True, tag=True):
     """Time went by. Not written down itself: what it brings about is."""
 
@@ -257,13 +264,15 @@ class Tick(Event, frozen=True, tag=True):
 EVENTS: tuple[type[Event], ...] = (
     DeviceDeclared, DeviceRetired, DeviceChanged, WindowSet, WindowCleared, WindowBegan,
     SessionOpened, SessionRenewed, SessionClosed, Submitted, TaskImported, NoteKept, Cancelled,
-    SliceStarted, SliceAccepted, SliceFinished, SliceFailed, TaskPaused, TaskFailed, DevicePaused, Tick,
+    SliceStarted, SliceAccepted, SliceFinished, SliceFailed, TaskPaused, TaskFailed, DevicePaused, PolicyFailed,
+    Tick,
 )  # fmt: skip
 
 _AnyEvent = (
     DeviceDeclared | DeviceRetired | DeviceChanged | WindowSet | WindowCleared | WindowBegan
     | SessionOpened | SessionRenewed | SessionClosed | Submitted | TaskImported | NoteKept | Cancelled
-    | SliceStarted | SliceAccepted | SliceFinished | SliceFailed | TaskPaused | TaskFailed | DevicePaused | Tick
+    | SliceStarted | SliceAccepted | SliceFinished | SliceFailed | TaskPaused | TaskFailed | DevicePaused | PolicyFailed
+    | Tick
 )  # fmt: skip
 
 encode = msgspec.json.Encoder().encode

@@ -40,7 +40,7 @@ def validate(deck: Deck) -> None:
     for device in deck.devices.values():
         _demand(len(device.running) == len(set(device.running)) <= device.lanes, f"{device.id} runs {device.running}")
         _demand(all(key in deck.slices for key in device.running), f"{device.id} runs what is not in flight")
-        queued = [task for task in deck.tasks.values() if task.device == device.id and task.state == "queued"]
+        queued = [task for task in deck.tasks.values() if device.id in task.eligible and task.state == "queued"]
         _demand(deck.policy.queued(device.id) == len(queued), f"the policy lost tasks of {device.id}")
         held = [s for s in deck.sessions.values() if s.device == device.id and s.mode == "exclusive"]
         _demand(len(held) <= 1, f"device {device.id} has {len(held)} exclusive sessions")
@@ -60,6 +60,7 @@ class Audit:
         self._exclusive: dict[str, str] = {}
         self._session_device: dict[str, tuple[str, str]] = {}
         self._task: dict[str, tuple[str, str]] = {}
+        self._choices: dict[str, tuple[str, ...]] = {}
         self._last_s = 0.0
 
     def read(self, events: Iterable[ev.Event]) -> None:
@@ -75,6 +76,8 @@ class Audit:
                 _demand(task not in self.shots, f"task {task} submitted twice")
                 self.shots[task], self.counted[task] = shots, 0
                 self._task[task] = (event.device, event.session)
+                if event.devices:
+                    self._choices[task] = event.devices
             case ev.TaskImported(task=task, shots=shots, shots_done=done):
                 _demand(task not in self.shots, f"task {task} imported twice")
                 _demand(0 <= done <= shots, f"task {task} was imported with {done} of {shots} shots")
@@ -88,6 +91,11 @@ class Audit:
                 _demand(task not in self._ended and task not in self._cancelled, f"slice {key} of an ended task")
                 _demand(self.counted[task] + shots <= self.shots[task], f"slice {key} runs shots twice")
                 device, session = self._task[task]
+                if event.device:
+                    _demand(event.device in self._choices.get(task, ()), f"slice {key} runs on {event.device}")
+                    device = event.device
+                    self._task[task] = (device, session)
+                self._choices.pop(task, None)
                 holder = self._exclusive.get(device)
                 _demand(holder in (None, session), f"slice {key} disturbs exclusive session {holder}")
                 self._flying[key] = (shots, task)

@@ -69,6 +69,11 @@ class Task(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
         return self.state in ENDED
 
     @property
+    def eligible(self) -> tuple[str, ...]:
+        """The devices that its next slice may run on."""
+        return self.devices or (self.device,)
+
+    @property
     def remaining(self) -> int:
         """Shots still to run."""
         return self.shots - self.shots_done
@@ -101,7 +106,13 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
 
 
 class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
-    """A lease on access to a device. `token` is the SHA-256 of its bearer token."""
+    """A lease on access to a device. `token` is the SHA-256 of its bearer token.
+
+    Attributes:
+        attained_s: Seconds that it has had: on devices, and thinking between its tasks. The rest of its time it waited.
+        idle_from_s: Since when it has had nothing to run, if it has nothing.
+        errors, error_sum: Tasks of it whose device time was estimated, and the sum of ln(actual / estimate).
+    """
 
     id: str
     user: str
@@ -117,6 +128,10 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     closed_s: float = 0.0
     reason: str = ""
     token: str = ""
+    attained_s: float = 0.0
+    idle_from_s: float = 0.0
+    errors: int = 0
+    error_sum: float = 0.0
 
 
 class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -133,6 +148,8 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
         quality: Figure of merit of its calibration, 0 to 1; 0 if nobody knows.
         register: Key of the set-up that it holds; empty if unknown.
         register_s: When tasks with that key began to follow each other.
+        typical_s: Device seconds of a typical task (geometric mean, recent ones counting more); 0 before the first.
+        overheads: Slices whose overhead was measured.
     """
 
     id: str
@@ -155,6 +172,8 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
     quality: float = 0.0
     register: str = ""
     register_s: float = 0.0
+    typical_s: float = 0.0
+    overheads: int = 0
 
     def duration_s(self, shots: int) -> float:
         """The longest that a slice of this many shots may take."""

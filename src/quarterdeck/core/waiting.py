@@ -31,7 +31,7 @@ def why(deck: Deck, task: Task) -> Waiting:
     if task.state != "queued":
         return Waiting("running", f"slice {task.slices - 1} is on {task.device}", estimate_s=0.0)
     device = deck.devices[task.device]
-    place = deck.policy.place(task)
+    place = deck.policy.place(task, device)
     reason, detail, hold_s = _reason(deck, task, device, place.position)
     estimate_s = None if hold_s is None else hold_s + (place.ahead_s + _running_s(deck, device)) / max(1, device.lanes)
     return Waiting(reason, detail, place.position, estimate_s)

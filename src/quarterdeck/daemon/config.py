@@ -10,6 +10,7 @@ import msgspec
 from msgspec import Meta
 
 from quarterdeck import places
+from quarterdeck.core.policy import PolicySettings, make_policy
 from quarterdeck.daemon.dialects.pasqal_cloud.settings import PasqalCloudSettings
 from quarterdeck.daemon.dialects.warden.settings import WardenSettings
 from quarterdeck.errors import Invalid
@@ -45,7 +46,6 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     max_wait_s: Annotated[
         float, Meta(ge=0, le=600, description="Longest time that a status call may be held open.")
     ] = 60.0
-    slice_s: Annotated[Positive, Meta(description="Aimed length of a slice, in seconds of device time.")] = 10.0
     probe_s: Annotated[Positive, Meta(description="Seconds between two looks at a device's status.")] = 5.0
     answer_s: Annotated[Positive, Meta(description="Longest that a driver may take to accept or cancel a slice.")] = (
         60.0
@@ -65,6 +65,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     """The whole file. Each `[devices.NAME]` names its `driver`, perhaps `slice_shots`, and that driver's settings."""
 
     daemon: DaemonSettings = DaemonSettings()
+    policy: PolicySettings = PolicySettings()
     warden: WardenSettings = WardenSettings()
     pasqal_cloud: PasqalCloudSettings = PasqalCloudSettings()
     devices: dict[str, dict[str, Any]] = msgspec.field(default_factory=_embedded)
@@ -102,7 +103,7 @@ def _address(where: str, text: str) -> tuple[str, int] | None:
 
 
 TABLES: dict[str, type[msgspec.Struct]] = {
-    "daemon": DaemonSettings, "warden": WardenSettings, "pasqal_cloud": PasqalCloudSettings,
+    "daemon": DaemonSettings, "policy": PolicySettings, "warden": WardenSettings, "pasqal_cloud": PasqalCloudSettings,
 }  # fmt: skip
 """The tables of the file, but for the devices'."""
 
@@ -129,6 +130,7 @@ def load(path: Path | None) -> Settings:
     settings.listen, settings.warden_listen  # noqa: B018  # refuses a bad address now
     settings.warden.check()
     try:
+        make_policy(settings.policy.name, settings.policy)
         settings.pasqal_cloud.check(settings.devices)
     except Invalid as error:
         raise Invalid(f"{path}: {error.where}", error.why) from None
@@ -149,7 +151,7 @@ def template() -> str:
             lines += [f"# {extra.get('description', '')}", f"# {field.name} = {value}", ""]
     lines += [
         "# One table for each device. `driver` is its kind: neutral-atom-emulator, fake, or one that a plug-in brings.",
-        "# `slice_shots` sets the most shots of a slice; without it, slices last about daemon.slice_s.",
+        "# `slice_shots` sets the most shots of a slice; without it, see slice_ of [policy].",
         "[devices.fresnel-emulator]",
         'driver = "neutral-atom-emulator"',
         "# How much faster than a real machine it runs: 10 divides set-up and shot times by ten.",

@@ -23,6 +23,7 @@ from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, Command, StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
+from quarterdeck.core.policy import PolicySettings, make_policy
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.daemon.attempt import Attempt, Failed, Patience
 from quarterdeck.daemon.clock import Clock, steady
@@ -41,7 +42,7 @@ _NOUNS: dict[str, type[Device | Session | Window]] = {"device": Device, "session
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):
-    """How the loop treats one device: the most shots of a slice."""
+    """How the loop treats one device: the most shots of a slice, 0 to leave it to the policy."""
 
     slice_shots: int
 
@@ -68,13 +69,14 @@ class Engine:
         devices: Mapping[str, DeviceSettings],
         pace: Pace = Pace(),  # noqa: B008  # frozen
         clock: Callable[[float], Clock] = steady,
+        policy: PolicySettings = PolicySettings(),  # noqa: B008  # frozen
     ) -> None:
         self.store = store
         self.drivers = drivers
         self.targets = targets
         self.devices = devices
         self.pace = pace
-        self.deck = Deck()
+        self.deck = Deck(make_policy(policy.name, policy))
         self.keys = Keys(store)
         self._make_clock = clock
         self._clock: Clock = clock(0.0)
@@ -117,6 +119,7 @@ class Engine:
             declared = ev.DeviceDeclared(
                 at_s=now_s, device=name, lanes=target.lanes, slice_shots=self.devices[name].slice_shots,
                 shot_rate_hz=target.shot_rate_hz, setup_s=target.setup_s, emulated=target.emulated,
+                modality=target.modality, qubits=target.qubits,
             )  # fmt: skip
             self.handle(declared)
         for name, device in list(self.deck.devices.items()):

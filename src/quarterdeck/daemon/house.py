@@ -17,6 +17,7 @@ from starlette.background import BackgroundTask
 from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 
+from quarterdeck.core.policy import PolicySettings
 from quarterdeck.daemon import tokens
 from quarterdeck.daemon.clock import Clock, steady
 from quarterdeck.daemon.desk import Actor, Convert, Desk, Limits, Summarise, random_id
@@ -51,6 +52,7 @@ class House:
         clock: Callable[[float], Clock] = steady,
         new_id: Callable[[str], str] = random_id,
         new_token: Callable[[str], str] = tokens.new,
+        policy: PolicySettings = PolicySettings(),  # noqa: B008  # frozen
     ) -> None:
         self.store = store
         self.drivers = drivers
@@ -63,6 +65,7 @@ class House:
         self._summarise = summarise
         self._convert = convert
         self._pace = pace
+        self._policy = policy
         self._limits = limits
         self.url = url
         self._clock = clock
@@ -112,7 +115,7 @@ class House:
         finally:
             watch.cancel()
             self._leader = None
-        engine = Engine(self.store, self.drivers, self.targets, self.devices, self._pace, self._clock)
+        engine = Engine(self.store, self.drivers, self.targets, self.devices, self._pace, self._clock, self._policy)
         self._engine = engine
         await engine.recover()
         secret = secrets.token_urlsafe(32)

@@ -28,7 +28,7 @@ from quarterdeck.daemon.http.app import application
 from quarterdeck.daemon.http.identity import Identity, user_name
 from quarterdeck.daemon.http.server import Server, tcp_socket, unix_socket
 from quarterdeck.daemon.sql import open_store
-from quarterdeck.devices.driver import Driver, Target
+from quarterdeck.devices.driver import Driver
 from quarterdeck.devices.registry import make
 from quarterdeck.devices.workers import Workers
 from quarterdeck.errors import Invalid, QuarterdeckError
@@ -107,11 +107,11 @@ async def serve(settings: Settings) -> int:
         daemon = settings.daemon
         house = House(
             store, drivers, targets,
-            {name: _device(settings, name, target) for name, target in targets.items()},
+            {name: _device(settings, name) for name in targets},
             summary, convert, identity, daemon.max_body_bytes,
             Pace(probe_s=daemon.probe_s, answer_s=daemon.answer_s, grace_s=daemon.grace_s, key_s=daemon.key_s),
             Limits(parameters_bytes=daemon.max_parameters_bytes, wait_s=daemon.max_wait_s),
-            url,
+            url, policy=settings.policy,
         )  # fmt: skip
         warden = Warden(house, settings.warden)
         mounts: dict[str, ASGIApp] = {"warden": warden, "pasqal-cloud": PasqalCloud(house, settings.pasqal_cloud)}
@@ -156,13 +156,13 @@ async def _answer(servers: Sequence[tuple[Server, list[socket.socket]]]) -> None
     await asyncio.gather(*(server.serve(sockets=sockets) for server, sockets in servers))
 
 
-def _device(settings: Settings, name: str, target: Target) -> DeviceSettings:
+def _device(settings: Settings, name: str) -> DeviceSettings:
     given = settings.devices[name].get("slice_shots")
     if given is None:
-        given = int(target.shot_rate_hz * settings.daemon.slice_s) if target.shot_rate_hz else target.max_shots
-    if not isinstance(given, int) or given < 0:
+        return DeviceSettings(slice_shots=0)
+    if not isinstance(given, int) or given < 1:
         raise Invalid(f"devices.{name}.slice_shots", f"{given!r} is not a number of shots")
-    return DeviceSettings(slice_shots=max(1, given))
+    return DeviceSettings(slice_shots=given)
 
 
 def _token(path: Path) -> str:

@@ -1,0 +1,260 @@
+"""`deck`, the default: short and fresh work first, weighted by class, with guards.
+
+The score of a task is
+
+    ln w[class] + a ln R - b ln(e + S + o) - d ln(A + e + tau) + g f + deadline
+
+with e the device seconds that it still needs, S the set-up (0 if the device has it), o the overhead of a slice, A the
+seconds that its session has had so far (classical and quantum), R = 1 + waited / max(A + e, tau) the slowdown that the
+session suffers, and f how far its user is below the share that the project is entitled to. a, b, d, g, w are settings.
+The model study behind it chose their defaults (docs/scheduling.md has the figures, measured again on this code). R is
+there without the study's floor at 1 for sessions shorter than tau: exp(score / a) is then linear in time.
+
+Guards around that order: tasks on the device's present set-up may go first within a bound; every class surely gets a
+share of the time if it waits; and so do the oldest tasks, which makes every waiting time finite.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from math import exp, log
+from typing import Any, ClassVar
+
+import msgspec
+import numpy as np
+
+from quarterdeck.core.nouns import Device, Task
+from quarterdeck.core.policy.policy import Cause, Moment
+from quarterdeck.core.policy.ranked import BINS, NEVER, Ranked, alike, first, size
+from quarterdeck.core.policy.settings import PolicySettings
+from quarterdeck.core.policy.slicing import setup_s, slice_s
+from quarterdeck.core.policy.streams import CLASSES, Floats, Ints, Queue
+
+FAIR_BOUND = log(4.0)
+"""How far usage alone can move a task, before `fair` is applied."""
+BURST_SLICES = 10
+"""Time owed to a class, or had beforehand, is forgotten beyond so many slices."""
+
+
+class _Owed:
+    """Device seconds that are owed to each class and, last, to the oldest tasks; negative if they had more."""
+
+    def __init__(self) -> None:
+        self.seconds = [0.0, 0.0, 0.0, 0.0]
+
+    def credit(self, at: int, seconds: float, bound_s: float) -> None:
+        self.seconds[at] = max(-bound_s, min(bound_s, self.seconds[at] + seconds))
+
+
+class DeckPolicy(Ranked):
+    """See the module."""
+
+    name: ClassVar[str] = "deck"
+
+    def __init__(self, settings: PolicySettings | None = None) -> None:
+        super().__init__(settings)
+        given = self.settings
+        a = given.slowdown
+        self._power_work = -given.short_first / a
+        self._power_had = -given.fresh_first / a
+        self._power_fair = given.fair / a
+        self._weight = {name: weight ** (1 / a) for name, weight in given.weights.items()}
+        self._edge = exp(-given.setup_edge / a)
+        self._sticky = exp(given.sticky / a)
+        self._urgent = exp(given.deadline * 2.0 / a)
+        self._shares = [*given.shares.values(), given.share_aged]
+        self._users: dict[tuple[str, str], int] = {}
+        self._usage: Floats = np.zeros(16)  # scaled by a common factor that undoes their decay
+        self._entitled: Floats = np.ones(16)
+        self._epoch_s = 0.0
+        self._owed: dict[str, _Owed] = {}
+        self._aged: set[str] = set()
+        self._last: dict[str, str] = {}
+
+    # -- ranks ----------------------------------------------------------------------------------------------------
+
+    def key(self, task: Task, work_s: float) -> Hashable:
+        if task.deadline_s:
+            return task.id
+        if task.session in self._facts.sessions:
+            return (task.session, task.min_quality)
+        return (*alike(task), task.class_, task.register, size(work_s) // BINS)
+
+    def fill(self, queue: Queue, row: int, task: Task, device: Device, work_s: float) -> None:
+        session = self._facts.sessions.get(task.session)
+        had_s = session.attained_s if session is not None else 0.0
+        scale_s = self._scale_s(device)
+        need_s = had_s + work_s
+        over_s = work_s + max(device.overhead_s, 1e-6)
+        spread_s = max(need_s, scale_s)
+        base = self._weight[task.class_] / spread_s * (need_s + scale_s) ** self._power_had
+        queue.near[row] = base * over_s**self._power_work
+        queue.far[row] = base * (over_s + device.setup_s) ** self._power_work
+        began_s = min(session.opened_s + had_s, task.submitted_s) if session is not None else task.submitted_s
+        queue.zero[row] = began_s - spread_s
+        queue.user[row] = self._user(task.project, task.user)
+
+    def _scale_s(self, device: Device) -> float:
+        return self.settings.scale_s or max(10.0, 0.6 * device.typical_s)
+
+    def values(self, queue: Queue, moment: Moment) -> Floats:
+        n = len(queue)
+        device = moment.device
+        values: Floats = moment.now_s - queue.zero[:n]
+        if device.setup_s:
+            ready = np.flatnonzero(queue.register[:n] == self._register(device))
+            here = values[ready] * queue.near[ready]
+            values *= queue.far[:n]
+            values[ready] = here
+        else:
+            values *= queue.near[:n]
+        if self._power_fair:
+            values *= self._fairness().take(queue.user[:n])
+        if self._sticky != 1.0 and (last := self._last.get(device.id)) is not None:
+            for row in range(n):
+                if queue.head(row).id == last:
+                    values[row] *= self._sticky
+        if queue.deadlines and self.settings.deadline:
+            self._hurry(queue, moment, values)
+        return values
+
+    @staticmethod
+    def _register(device: Device) -> int:
+        return hash(device.register) if device.register else -1  # 0 is a task's that has none
+
+    def _fairness(self) -> Floats:
+        """One factor for each user: exp(g f / a)."""
+        n = max(1, len(self._users))
+        usage = self._usage[:n]
+        total = float(usage.sum())
+        if total <= 0.0:
+            return np.ones(n)
+        entitled = self._entitled[:n]
+        part = usage / total / (entitled / entitled.sum()) + 0.05
+        fair: Floats = np.clip(part, exp(-FAIR_BOUND), exp(FAIR_BOUND)) ** -self._power_fair
+        return fair
+
+    def _hurry(self, queue: Queue, moment: Moment, values: Floats) -> None:
+        """A deadline counts more the less time is left beyond what the task needs."""
+        for seq in queue.deadlines:
+            stream = queue.homes.get(seq)
+            if stream is not None:
+                task = queue.tasks[seq]
+                need_s = queue.works[seq] + moment.device.setup_s + moment.device.overhead_s
+                slack = max(0.0, task.deadline_s - moment.now_s - need_s) / (
+                    4.0 * need_s + self._scale_s(moment.device)
+                )
+                values[stream.row] *= self._urgent ** (1.0 / (1.0 + slack))
+
+    # -- guards ---------------------------------------------------------------------------------------------------
+
+    def choose(self, queue: Queue, moment: Moment, values: Floats) -> tuple[int, Cause]:
+        device = moment.device
+        if not moment.lane and moment.holder is None and (owed := self._owed.get(device.id)) is not None:
+            row, cause = self._indebted(queue, owed.seconds, values, moment.now_s)
+            if row >= 0:
+                return row, cause
+        best = first(queue, values)
+        if device.setup_s and values[best] != NEVER and len(queue) > 1:
+            register = self._register(device)
+            if queue.register[best] != register and moment.now_s - device.register_s < self.settings.setup_run_s:
+                same = self._first_of(queue, queue.register, register, values)
+                if same >= 0 and values[same] >= values[best] * self._edge:
+                    return same, "setup"
+        return best, "order"
+
+    def _indebted(self, queue: Queue, seconds: list[float], values: Floats, now_s: float) -> tuple[int, Cause]:
+        if seconds[3] > 0.0:
+            oldest = int(queue.seq[: len(queue)].argmin())
+            task = queue.head(oldest)
+            if values[oldest] != NEVER and now_s - task.submitted_s > self.settings.aged_s:
+                self._aged.add(task.id)
+                return oldest, "aged"
+        for at in range(3):
+            if seconds[at] > 0.0 and queue.classes[at] and queue.classes[at] < len(queue.homes):
+                row = self._first_of(queue, queue.class_, at, values)
+                if row >= 0:
+                    return row, "share"
+        return -1, "order"
+
+    @staticmethod
+    def _first_of(queue: Queue, column: Ints, wanted: int, values: Floats) -> int:
+        """The row of the greatest value among those with this in a column; -1 if there is none."""
+        rows = np.flatnonzero(column[: len(queue)] == wanted)
+        if not len(rows):
+            return -1
+        found = values[rows]
+        best = found.max()
+        if best == NEVER:
+            return -1
+        rows = rows[found == best]
+        return int(rows[queue.seq[rows].argmin()])
+
+    def served(self, device: Device, task: Task, seconds: float) -> None:
+        self._note_usage(task.project, task.user)
+        self._last[device.id] = task.id
+        queue = self._queues.get((device.id, ""))
+        owed = self._owed.get(device.id)
+        if owed is None:
+            owed = self._owed[device.id] = _Owed()
+        bound_s = BURST_SLICES * max(slice_s(device, self.settings, alone=False), seconds)
+        served = CLASSES[task.class_]
+        for at in range(3):
+            if at == served:
+                owed.credit(at, (self._shares[at] - 1.0) * seconds, bound_s)
+            elif queue is not None and queue.classes[at]:
+                owed.credit(at, self._shares[at] * seconds, bound_s)
+        if task.id in self._aged:
+            self._aged.discard(task.id)
+            owed.credit(3, (self._shares[3] - 1.0) * seconds, bound_s)
+        else:
+            owed.credit(3, self._shares[3] * seconds, bound_s)
+
+    # -- users ----------------------------------------------------------------------------------------------------
+
+    def _user(self, project: str, user: str) -> int:
+        at = self._users.get((project, user))
+        if at is None:
+            at = self._users[project, user] = len(self._users)
+            if at == len(self._usage):
+                self._usage = np.concatenate([self._usage, np.zeros(at)])
+                self._entitled = np.concatenate([self._entitled, np.ones(at)])
+            self._note_usage(project, user)
+        return at
+
+    def _note_usage(self, project: str, user: str) -> None:
+        at = self._users.get((project, user))
+        if at is None:
+            return
+        age = (self._facts.now_s - self._epoch_s) / self.settings.usage_half_life_s
+        if age > 500.0:  # before the scale overflows
+            self._usage *= 2.0 ** -min(age, 1000.0)
+            self._epoch_s, age = self._facts.now_s, 0.0
+        self._usage[at] = self._facts.usage(project, user) * 2.0**age
+        self._entitled[at] = self._facts.share(project)
+
+    # -- telling --------------------------------------------------------------------------------------------------
+
+    def lead(self, value: float, rival: float) -> float:
+        return self.settings.slowdown * log(value / rival) if value > 0.0 and rival > 0.0 else 0.0
+
+    def explain(self, task: Task, device: Device) -> dict[str, float]:
+        given, facts = self.settings, self._facts
+        session = facts.sessions.get(task.session)
+        had_s = session.attained_s if session is not None else 0.0
+        work_s, scale_s = facts.work_s(task, device), self._scale_s(device)
+        began_s = min(session.opened_s + had_s, task.submitted_s) if session is not None else task.submitted_s
+        slowdown = 1.0 + max(0.0, facts.now_s - began_s) / max(had_s + work_s, scale_s)
+        at = self._users.get((task.project, task.user))
+        fair = log(float(self._fairness()[at])) * given.slowdown if at is not None else 0.0
+        return {
+            "class": log(given.weights[task.class_]),
+            "slowdown": given.slowdown * log(slowdown),
+            "short": -given.short_first * log(work_s + setup_s(task, device) + max(device.overhead_s, 1e-6)),
+            "fresh": -given.fresh_first * log(had_s + work_s + scale_s),
+            "fair": fair,
+        }
+
+    def knobs(self) -> dict[str, Any]:
+        knobs: dict[str, Any] = msgspec.to_builtins(self.settings)
+        return {**knobs, "name": self.name}

@@ -1,0 +1,79 @@
+"""How long a task will take, and how many of its shots go into one slice."""
+
+from __future__ import annotations
+
+from math import exp, inf
+
+from quarterdeck.core.nouns import Device, Session, Task
+from quarterdeck.core.policy.settings import PolicySettings
+
+UNSURE = 1.3
+"""How much longer than estimated a task may take that has not run yet; the model study's margin before a window."""
+SETUPS_OF_A_SLICE = 4.0
+"""A slice is at least so many set-ups long: a fifth of the time at most goes into them if every slice needs one."""
+ALONE = 2.0
+"""How much longer slices are while nothing else waits for the device."""
+
+
+def shot_s(task: Task, device: Device, session: Session | None) -> float:
+    """Device seconds of one shot: as measured once a slice has run, else as estimated, else from the shot rate.
+
+    Estimates are corrected by how far those of the session's earlier tasks were off.
+    """
+    if task.shots_done and task.qpu_s > 0.0:
+        return max(0.0, task.qpu_s - task.setup_s) / task.shots_done
+    if task.estimate_s:
+        off = session.error_sum / (session.errors + 1) if session is not None and session.errors else 0.0
+        return task.estimate_s * exp(off) / task.shots
+    return 1.0 / device.shot_rate_hz if device.shot_rate_hz else 0.0
+
+
+def setup_s(task: Task, device: Device) -> float:
+    """The longest set-up before the task's next slice: none if the device has it already."""
+    return 0.0 if task.register and task.register == device.register else device.setup_s
+
+
+def min_slice_s(device: Device, settings: PolicySettings) -> float:
+    """The shortest slice worth starting: a tenth of a typical task, from 1 to 10 s."""
+    return settings.slice_min_s or min(10.0, max(1.0, 0.1 * device.typical_s))
+
+
+def slice_s(device: Device, settings: PolicySettings, alone: bool) -> float:
+    """The length of a slice: so long that overhead and set-ups stay a small part of it."""
+    length_s = max(
+        min_slice_s(device, settings) if device.typical_s else 10.0,
+        device.overhead_s / settings.slice_overhead,
+        SETUPS_OF_A_SLICE * device.setup_s,
+    )
+    return length_s * ALONE if alone else length_s
+
+
+def fit(
+    task: Task, device: Device, session: Session | None, gap_s: float, settings: PolicySettings, alone: bool = False
+) -> int:
+    """How many shots of the task to run at once if that must end within `gap_s` seconds; 0 if none fits.
+
+    `device.slice_shots`, if set, is the most; otherwise the length follows from the device. What is left over would not
+    be a crumb of less than a quarter of a slice.
+    """
+    if task.min_quality > device.quality:
+        return 0
+    left = shots = task.remaining
+    each_s = shot_s(task, device, session)
+    if settings.slices:
+        if device.slice_shots:
+            shots = min(shots, device.slice_shots)
+        elif each_s > 0.0:
+            shots = min(shots, max(1, int(slice_s(device, settings, alone) / each_s)))
+            if left - shots < shots // 4:
+                shots = left
+    if gap_s < inf:
+        room_s = gap_s - setup_s(task, device) - device.overhead_s
+        if room_s <= 0.0:
+            return 0
+        if each_s > 0.0:
+            margin = UNSURE if task.estimate_s and not task.shots_done else 1.0
+            fitting = int(room_s / (each_s * margin) + 1e-9)
+            if fitting < shots:
+                return fitting if settings.slices else 0
+    return shots
