@@ -126,7 +126,7 @@ def run_dropin(
 @app.command("scheduling")
 def run_scheduling(
     quick: Annotated[
-        bool, typer.Option("--quick", help="Short workloads, three seeds, one load each: a look, not a verdict.")
+        bool, typer.Option("--quick", help="Short workloads, four seeds, one load each: a look, not a verdict.")
     ] = False,
     seeds: Annotated[int, typer.Option(min=2, max=1000, help="Seeds of each setting.")] = 20,
     only: Annotated[

@@ -51,8 +51,8 @@ def plan(options: Options) -> list[Case]:
     """Every case, seeds turning slowest, so that what there is when somebody stops is about complete."""
     parts = options.parts or PARTS
     settings = [setting for setting in (_quick() if options.quick else _full()) if setting.part in parts]
-    seeds = min(options.seeds, 3) if options.quick else options.seeds
-    shrink = 8 if options.quick else 1
+    seeds = min(options.seeds, 4) if options.quick else options.seeds
+    shrink = 4 if options.quick else 1
     few = {"capacity": 2, "sharing": 2}  # a saturated system tells as much in fewer jobs
     return [
         Case(setting=setting, seed=seed, jobs=JOBS[setting.shape] // shrink // few.get(setting.part, 1))
