@@ -36,8 +36,9 @@ def simulate(
     if isinstance(policy, str) and policy not in POLICIES:
         raise Invalid("policy", f"{policy} is unknown; there are {', '.join(POLICIES)}")
     make = partial(POLICIES[policy], **(settings or {})) if isinstance(policy, str) else policy
+    made_for = workload.site if isinstance(workload.site, Site) else None
     world = World(
-        workload, site or load_site(workload.site), make, seed=seed, until_s=until_s, slices=slices, spans=spans,
+        workload, site or made_for or load_site(str(workload.site)), make, seed=seed, until_s=until_s, slices=slices, spans=spans,
         eta_every=eta_every, audit=audit, incidents=incidents,
     )  # fmt: skip
     return world.run()

@@ -53,7 +53,7 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A device as it is, part of which the core is told.
 
     Attributes:
-        shot_rate_hz: As declared. How long a job's shots really take is the workload's affair.
+        shot_rate_hz: As declared; 0 for too fast to matter. How long a job's shots really take is the workload's affair.
         setup_s: Seconds to set a register up, if it is not the one the device holds; two numbers for a range, of which
             each register has its own value. The core is told the mean.
         overhead_s: What every slice costs besides.
@@ -138,8 +138,8 @@ class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 def _check(device: DeviceSpec, where: str) -> None:
     ranged = isinstance(device.setup_s, tuple)
     low, high = device.setup_s if isinstance(device.setup_s, tuple) else (device.setup_s, device.setup_s)
-    if device.lanes < 1 or device.shot_rate_hz <= 0 or device.overhead_s < 0 or device.slice_shots < 0:
-        raise Invalid(where, "needs lanes of 1 or more, a shot_rate_hz above 0, and no negative number")
+    if device.lanes < 1 or device.shot_rate_hz < 0 or device.overhead_s < 0 or device.slice_shots < 0:
+        raise Invalid(where, "needs lanes of 1 or more, and no negative number")
     if not 0 <= low <= high:
         raise Invalid(where, f"setup_s must {'be a range from low to high, not' if ranged else 'not be'} negative")
     if not 0 <= device.faults.slice_loss < 1 or device.faults.between_s < 0 or device.faults.duration_s < 0:

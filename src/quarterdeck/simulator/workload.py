@@ -9,6 +9,7 @@ from typing import Literal
 import msgspec
 
 from quarterdeck.simulator.record import Class
+from quarterdeck.simulator.site import Site
 
 
 class Round(msgspec.Struct, gc=False, frozen=True):
@@ -39,8 +40,6 @@ class Job(msgspec.Struct, kw_only=True):
             its own for each round. `none`: tasks without one.
         devices: Where its tasks may run; empty for every device with the `modality` and the `qubits`.
         deadline_s: Seconds after its arrival by which its last task is to be done; 0 for none.
-        open: All its tasks are submitted at fixed times (each after its `think_s` from the one before), as in a log,
-            instead of after each other's ends.
     """
 
     job: int
@@ -55,7 +54,6 @@ class Job(msgspec.Struct, kw_only=True):
     modality: str = ""
     qubits: int = 0
     deadline_s: float = 0.0
-    open: bool = False
 
     @property
     def quantum_s(self) -> float:
@@ -68,14 +66,14 @@ class Job(msgspec.Struct, kw_only=True):
 
 
 class Workload(msgspec.Struct, kw_only=True):
-    """A name, the jobs in order of arrival, and the site they were made for (its name, or a file's).
+    """A name, the jobs in order of arrival, and the site they were made for (or its name).
 
     `jobs` may be an iterator, and is then good for one run. With a `population` the arrival times do not count: so many
     jobs are there at any time, and the next one comes when one ends.
     """
 
     name: str
-    site: str
+    site: str | Site
     jobs: Iterable[Job]
     seed: int = 0
     population: int = 0

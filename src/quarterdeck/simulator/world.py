@@ -104,11 +104,10 @@ class _Flight:
 class _Run:
     """A job under way."""
 
-    __slots__ = ("given_up", "job", "left", "pool", "session", "sessions")
+    __slots__ = ("given_up", "job", "pool", "session", "sessions")
 
     def __init__(self, job: Job, pool: _Pool) -> None:
         self.job, self.pool = job, pool
-        self.left = len(job.rounds)
         self.session, self.sessions, self.given_up = "", 0, False
 
 
@@ -278,7 +277,9 @@ class World:
             if setup_s < 0:
                 setup_s = device.setups[register] = device.spec.register_setup_s(register)
             device.register = register
-        shot_s = ticket.shot_s / device.spec.shot_rate_hz
+        shot_s, first = ticket.shot_s, run.pool.devices[0]
+        if device is not first and device.spec.shot_rate_hz:
+            shot_s *= first.spec.shot_rate_hz / device.spec.shot_rate_hz
         flight = _Flight(device, ticket, command.index, command.shots, setup_s, shot_s, self.now_s)
         device.flying[command.key] = flight
         loss = device.spec.faults.slice_loss
@@ -483,19 +484,13 @@ class World:
 
     def _submit(self, what: tuple[_Run, int]) -> None:
         run, index = what
-        if run.given_up:
-            return
         job, pool = run.job, run.pool
         round = job.rounds[index]
         self.count["tasks"] += 1
         id = f"t{self.count['tasks']}"
         home = self.devices[self._home(run)] if len(pool.ids) > 1 else pool.devices[0]
-        # in shots of the first device, at one a second: a device's shot rate makes seconds of it
-        shot_s = round.quantum_s / round.shots * pool.devices[0].spec.shot_rate_hz
-        ticket = self._tickets[id] = _Ticket(id, run, index, shot_s, self.now_s)
+        ticket = self._tickets[id] = _Ticket(id, run, index, round.quantum_s / round.shots, self.now_s)
         pool.ready += 1
-        if job.open and index + 1 < len(job.rounds):
-            self._at(self.now_s + job.rounds[index + 1].think_s, self._submit, (run, index + 1))
         submitted = ev.Submitted(
             at_s=self.now_s + self.skew_s, task=id, user=job.user, device=home.id, program="p", shots=round.shots,
             session=run.session, project=job.project, job=run.session, class_=job.class_,
@@ -515,12 +510,13 @@ class World:
         ticket = self._tickets.pop(task.id)
         run = ticket.run
         run.pool.ready -= 1
-        run.left -= 1
+        job = run.job
         if task.state != "done":
             run.given_up = True
-            run.left = min(run.left, self._outstanding(run)) if run.job.open else 0
-        elif not run.left and not run.given_up:
-            job = run.job
+            self._at(self.now_s, self._leave, run)
+        elif ticket.round + 1 < len(job.rounds):
+            self._at(self.now_s, self._next_round, (run, ticket.round + 1))
+        else:
             now_s = self.now_s - START_S
             due_s = job.arrival_s + job.deadline_s if job.deadline_s else 0.0
             record = JobRecord(
@@ -528,13 +524,7 @@ class World:
                 job.quantum_s, len(job.rounds), due_s, bool(due_s) and now_s > due_s,
             )  # fmt: skip
             self.jobs.append(record)
-        elif not run.job.open:
-            self._at(self.now_s, self._next_round, (run, ticket.round + 1))
-        if not run.left:
             self._at(self.now_s, self._leave, run)
-
-    def _outstanding(self, run: _Run) -> int:
-        return sum(ticket.run is run for ticket in self._tickets.values())
 
     def _next_round(self, what: tuple[_Run, int]) -> None:
         run, _ = what
