@@ -151,16 +151,16 @@ def run_scheduling(
         qdeck bench scheduling --keep study.jsonl --markdown
         qdeck bench scheduling --only orders --only gaming --seeds 24 --json
     """
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich import progress as bars
 
     screen = Console(stderr=True)
     columns = (
-        TextColumn("simulating", style="dim"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(),
-        TextColumn("left:", style="dim"), TimeRemainingColumn(),
+        bars.TextColumn("simulating", style="dim"), bars.BarColumn(), bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(), bars.TextColumn("left:", style="dim"), bars.TimeRemainingColumn(),
     )  # fmt: skip
     options = scheduling.Options(seeds=seeds, quick=quick, parts=tuple(only or ()), keep=keep, processes=processes)
     try:
-        with Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+        with bars.Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
             bar = progress.add_task("", total=None)
             study = scheduling.run(options, lambda done, of: progress.update(bar, completed=done, total=of))
     except QuarterdeckError as error:
@@ -184,7 +184,7 @@ def run_decision(
     policies: Annotated[
         list[str] | None, typer.Option("--policy", "-p", help="A policy to measure; repeat for more. [default: all]")
     ] = None,
-    quick: Annotated[bool, typer.Option("--quick", help="Up to 100,000 queued tasks and as many in the trace.")] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Up to 100,000 tasks queued, and in the trace.")] = False,
     as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
 ) -> None:
@@ -197,11 +197,12 @@ def run_decision(
         qdeck bench decision --policy deck --policy fifo --markdown
     """
     from quarterdeck.bench import decision
+    from quarterdeck.core.policy import POLICIES
 
     screen = Console(stderr=True)
     try:
         report = decision.run(
-            tuple(policies or decision.POLICIES), quick, lambda line: screen.print(line, style="dim", markup=False)
+            tuple(policies or POLICIES), quick, lambda line: screen.print(line, style="dim", markup=False)
         )
     except QuarterdeckError as error:
         screen.print(f"qdeck: {error}", markup=False)

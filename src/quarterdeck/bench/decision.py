@@ -14,7 +14,7 @@ from quarterdeck.bench.stats import Spread, percentile
 from quarterdeck.core import events as ev
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.deck import Deck
-from quarterdeck.core.policy import POLICIES, make_policy
+from quarterdeck.core.policy import make_policy
 
 DEPTHS = (1_000, 10_000, 100_000, 1_000_000)
 CLASSES = ("production", "test", "development")

@@ -19,6 +19,7 @@ from quarterdeck.cli import (
     run,
     serve,
     session,
+    simulate,
     submit,
     tasks,
     version,
@@ -56,7 +57,9 @@ def options(
         os.environ["QDECK_URL"] = url
 
 
-for module in (serve, init, demo, devices, submit, tasks, session, run, events, replay, import_warden, bench, version):
+for module in (
+    serve, init, demo, devices, submit, tasks, session, run, events, replay, simulate, import_warden, bench, version,
+):  # fmt: skip
     module.add(app)
 
 
