@@ -6,8 +6,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
-from quarterdeck.core.policy import POLICIES, Policy
-from quarterdeck.errors import Invalid
+from quarterdeck.core.policy import Policy, make_policy
 from quarterdeck.simulator.incident import Incident
 from quarterdeck.simulator.record import Record
 from quarterdeck.simulator.site import Site, load_site
@@ -33,12 +32,12 @@ def simulate(
 
     Raises `Broken` if an invariant does not hold, `Invalid` for a job that no device fits.
     """
-    if isinstance(policy, str) and policy not in POLICIES:
-        raise Invalid("policy", f"{policy} is unknown; there are {', '.join(POLICIES)}")
-    make = partial(POLICIES[policy], **(settings or {})) if isinstance(policy, str) else policy
-    made_for = workload.site if isinstance(workload.site, Site) else None
+    make = partial(make_policy, policy, settings) if isinstance(policy, str) else policy
+    make()  # refuses a bad name or setting before anything is read
+    if site is None:
+        site = workload.site if isinstance(workload.site, Site) else load_site(workload.site)
     world = World(
-        workload, site or made_for or load_site(str(workload.site)), make, seed=seed, until_s=until_s, slices=slices, spans=spans,
+        workload, site, make, seed=seed, until_s=until_s, slices=slices, spans=spans,
         eta_every=eta_every, audit=audit, incidents=incidents,
     )  # fmt: skip
     return world.run()

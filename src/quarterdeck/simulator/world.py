@@ -34,7 +34,6 @@ from quarterdeck.simulator.workload import Job, Workload
 START_S = 86400.0
 """The core's time at which a run begins: to it, a time of 0 means never."""
 FOREVER_S = 1e12
-WHOLE = 2**40
 AHEAD = 3
 """Windows of a device that the core knows of at a time."""
 STALL_S = 30 * 86400.0
@@ -235,7 +234,7 @@ class World:
         for device in self.devices.values():
             spec = device.spec
             declared = ev.DeviceDeclared(
-                at_s=self.now_s, device=spec.id, lanes=spec.lanes, slice_shots=spec.slice_shots or WHOLE,
+                at_s=self.now_s, device=spec.id, lanes=spec.lanes, slice_shots=spec.slice_shots,
                 shot_rate_hz=spec.shot_rate_hz, setup_s=spec.mean_setup_s, overhead_s=spec.overhead_s, emulated=False,
                 modality=spec.modality, qubits=spec.qubits,
             )  # fmt: skip
@@ -349,16 +348,16 @@ class World:
             self.slices.append(record)
         ticket.run.pool.ready += 1  # it waits again, unless it ended: `_ended` knows
         at_s = now_s + self.skew_s
+        busy_s = now_s - flight.start_s - overhead_s
         if failed:
             fail = ev.SliceFailed(
-                at_s=at_s, task=ticket.id, index=flight.index, kind=failed, qpu_s=now_s - flight.start_s  # type: ignore[arg-type]
+                at_s=at_s, task=ticket.id, index=flight.index, kind=failed, qpu_s=busy_s  # type: ignore[arg-type]
             )  # fmt: skip
             self._send(fail)
         else:
             self._moved_s = now_s
             done = ev.SliceFinished(
-                at_s=at_s, task=ticket.id, index=flight.index, shots=shots, qpu_s=now_s - flight.start_s,
-                setup_s=setup_s,
+                at_s=at_s, task=ticket.id, index=flight.index, shots=shots, qpu_s=busy_s, setup_s=setup_s,
             )  # fmt: skip
             self._send(done)
 

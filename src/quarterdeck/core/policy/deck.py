@@ -25,7 +25,7 @@ import numpy as np
 
 from quarterdeck.core.nouns import Device, Task
 from quarterdeck.core.policy.policy import Cause, Moment
-from quarterdeck.core.policy.ranked import BINS, NEVER, Ranked, alike, first, size
+from quarterdeck.core.policy.ranked import BINS, NEVER, Ranked, alike, size
 from quarterdeck.core.policy.settings import PolicySettings
 from quarterdeck.core.policy.slicing import setup_s, slice_s
 from quarterdeck.core.policy.streams import CLASSES, Floats, Ints, Queue
@@ -34,16 +34,7 @@ FAIR_BOUND = log(4.0)
 """How far usage alone can move a task, before `fair` is applied."""
 BURST_SLICES = 10
 """Time owed to a class, or had beforehand, is forgotten beyond so many slices."""
-
-
-class _Owed:
-    """Device seconds that are owed to each class and, last, to the oldest tasks; negative if they had more."""
-
-    def __init__(self) -> None:
-        self.seconds = [0.0, 0.0, 0.0, 0.0]
-
-    def credit(self, at: int, seconds: float, bound_s: float) -> None:
-        self.seconds[at] = max(-bound_s, min(bound_s, self.seconds[at] + seconds))
+AGED = 3
 
 
 class DeckPolicy(Ranked):
@@ -67,7 +58,7 @@ class DeckPolicy(Ranked):
         self._usage: Floats = np.zeros(16)  # scaled by a common factor that undoes their decay
         self._entitled: Floats = np.ones(16)
         self._epoch_s = 0.0
-        self._owed: dict[str, _Owed] = {}
+        self._owed: dict[str, list[float]] = {}  # seconds owed to each class and to the oldest; less than 0: had more
         self._aged: set[str] = set()
         self._last: dict[str, str] = {}
 
@@ -151,10 +142,10 @@ class DeckPolicy(Ranked):
     def choose(self, queue: Queue, moment: Moment, values: Floats) -> tuple[int, Cause]:
         device = moment.device
         if not moment.lane and moment.holder is None and (owed := self._owed.get(device.id)) is not None:
-            row, cause = self._indebted(queue, owed.seconds, values, moment.now_s)
+            row, cause = self._indebted(queue, owed, values, moment.now_s)
             if row >= 0:
                 return row, cause
-        best = first(queue, values)
+        best = int(values.argmax())
         if device.setup_s and values[best] != NEVER and len(queue) > 1:
             register = self._register(device)
             if queue.register[best] != register and moment.now_s - device.register_s < self.settings.setup_run_s:
@@ -164,7 +155,7 @@ class DeckPolicy(Ranked):
         return best, "order"
 
     def _indebted(self, queue: Queue, seconds: list[float], values: Floats, now_s: float) -> tuple[int, Cause]:
-        if seconds[3] > 0.0:
+        if seconds[AGED] > 0.0:
             oldest = int(queue.seq[: len(queue)].argmin())
             task = queue.head(oldest)
             if values[oldest] != NEVER and now_s - task.submitted_s > self.settings.aged_s:
@@ -196,19 +187,15 @@ class DeckPolicy(Ranked):
         queue = self._queues.get((device.id, ""))
         owed = self._owed.get(device.id)
         if owed is None:
-            owed = self._owed[device.id] = _Owed()
+            owed = self._owed[device.id] = [0.0] * 4
         bound_s = BURST_SLICES * max(slice_s(device, self.settings, alone=False), seconds)
         served = CLASSES[task.class_]
-        for at in range(3):
-            if at == served:
-                owed.credit(at, (self._shares[at] - 1.0) * seconds, bound_s)
-            elif queue is not None and queue.classes[at]:
-                owed.credit(at, self._shares[at] * seconds, bound_s)
-        if task.id in self._aged:
-            self._aged.discard(task.id)
-            owed.credit(3, (self._shares[3] - 1.0) * seconds, bound_s)
-        else:
-            owed.credit(3, self._shares[3] * seconds, bound_s)
+        for at, share in enumerate(self._shares):
+            if at == served or (at == AGED and task.id in self._aged):
+                owed[at] = max(-bound_s, owed[at] + (share - 1.0) * seconds)
+            elif at == AGED or (queue is not None and queue.classes[at]):
+                owed[at] = min(bound_s, owed[at] + share * seconds)
+        self._aged.discard(task.id)
 
     # -- users ----------------------------------------------------------------------------------------------------
 

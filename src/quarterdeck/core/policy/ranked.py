@@ -18,8 +18,6 @@ from quarterdeck.core.policy.streams import CLASSES, Floats, Queue
 NEVER = -np.inf
 BINS = 8
 """Sizes within a factor of 2**(1/8), 9 %, count as alike."""
-TIES = 4096
-"""With more streams, equals are not put in order of arrival: looking for them costs as much as the choice."""
 
 
 class Ranked:
@@ -54,7 +52,7 @@ class Ranked:
 
     def choose(self, queue: Queue, moment: Moment, values: Floats) -> tuple[int, Cause]:
         """The row to take. `values` may hold `NEVER`."""
-        return first(queue, values), "order"
+        return int(values.argmax()), "order"
 
     # -- the interface --------------------------------------------------------------------------------------------
 
@@ -113,21 +111,23 @@ class Ranked:
         self._mask(queue, moment, values)
         while True:
             row, cause = self.choose(queue, moment, values)
-            value = float(values[row])
+            value = values[row]
             if value == NEVER:
                 return None
+            values[row] = NEVER
+            rival = int(values.argmax())
+            if values[rival] == value and cause == "order":  # equals go in order of arrival
+                equals = np.append(np.flatnonzero(values == value), row)
+                rival, row = row, int(equals[queue.seq[equals].argmin()])
+                values[rival], values[row] = value, NEVER
             task = queue.head(row)
             shots = self._facts.fit(moment.device, task, moment.gap_s)
-            if not shots and not self.settings.backfill:
-                return None
-            values[row] = NEVER
             if shots:
-                if len(queue) == 1:
-                    return Choice(task, shots, cause)
-                rival = first(queue, values)
                 if values[rival] == NEVER:
                     return Choice(task, shots, cause)
-                return Choice(task, shots, cause, queue.head(rival).id, self.lead(value, float(values[rival])))
+                return Choice(task, shots, cause, queue.head(rival).id, self.lead(float(value), float(values[rival])))
+            if not self.settings.backfill:
+                return None
 
     def lead(self, value: float, rival: float) -> float:
         """By how much a value is ahead of another, for the record."""
@@ -195,14 +195,3 @@ def alike(task: Task) -> tuple[Hashable, ...]:
 def size(work_s: float) -> int:
     """The bin of a size."""
     return round(BINS * log2(max(work_s, 1e-6)))
-
-
-def first(queue: Queue, values: Floats) -> int:
-    """The row of the greatest value, of the earliest task among equals."""
-    row = int(values.argmax())
-    if 1 < len(queue) <= TIES:
-        best = values[row]
-        rows = np.flatnonzero(values == best)
-        if len(rows) > 1:
-            row = int(rows[queue.seq[rows].argmin()])
-    return row
