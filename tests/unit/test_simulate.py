@@ -138,3 +138,17 @@ def test_qstone_rows_are_what_its_reader_takes(tmp_path: Path) -> None:
     assert post["end"] - pre["start"] == pytest.approx((of.end_s - of.arrival_s) * 1e9, abs=2)
     one.slices = None
     assert {row.job_step for row in qstone_rows.rows(one)} == {"RUN"}
+
+
+@pytest.mark.parametrize(("gap_s", "shots"), [(3450.0, 34500), (3300.0, 33000), (3000.0, 0)])
+def test_a_whole_task_that_fits_into_no_gap_is_cut(gap_s: float, shots: int) -> None:
+    """Else a plain queue would wait for it for ever, as it did with tasks estimated at more than an hour."""
+    from quarterdeck.core.nouns import Device, Task
+    from quarterdeck.core.policy import PolicySettings, slicing
+
+    whole = PolicySettings(slices=False)
+    device = Device(id="qpu", slice_shots=0, shot_rate_hz=10.0)
+    task = Task(id="t", seq=1, user="u", device="qpu", program="p", shots=40_000, submitted_s=0.0)
+    assert slicing.fit(task, device, None, gap_s, whole, longest_s=3450.0) == shots
+    short = Task(id="t", seq=1, user="u", device="qpu", program="p", shots=31_000, submitted_s=0.0)
+    assert slicing.fit(short, device, None, gap_s, whole, longest_s=3450.0) == (31_000 if gap_s > 3100 else 0)
