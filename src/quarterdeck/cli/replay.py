@@ -2,23 +2,17 @@
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
 from collections.abc import Iterator
-from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quarterdeck.cli.common import Json, connect, note, print_fields, print_json
-from quarterdeck.errors import Invalid
 
 if TYPE_CHECKING:
     from quarterdeck.core.events import Event
     from quarterdeck.core.replay import Replay
-
-MAGIC = b"SQLite format 3\0"
 
 
 def replay(
@@ -40,6 +34,7 @@ def replay(
     from quarterdeck.core import replay as core
     from quarterdeck.core.invariants import Broken
     from quarterdeck.core.transition import InvalidTransition
+    from quarterdeck.simulator.recorded import entries
 
     counts: Counter[str] = Counter()
     last = 0
@@ -74,47 +69,6 @@ def replay(
         note(f"the log does not hold: {broken}")
     if broken or told.get("differences"):
         raise typer.Exit(1)
-
-
-def entries(log: str) -> Iterator[tuple[int, Event]]:
-    """Number and event of each entry. Raises `Invalid` for what is no log."""
-    import msgspec
-
-    from quarterdeck.core.events import decode
-
-    if log != "-" and _is_store(Path(log)):
-        yield from ((seq, decode(body)) for seq, body in _rows(Path(log)))
-        return
-    decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
-    with nullcontext(sys.stdin.buffer) if log == "-" else Path(log).open("rb") as lines:
-        for number, text in enumerate(lines, 1):
-            if not text.strip():
-                continue
-            try:
-                line = decoder.decode(text)
-                entry = int(bytes(line["seq"])), decode(line["event"])
-            except (msgspec.DecodeError, UnicodeDecodeError, KeyError, ValueError) as error:
-                raise Invalid(f"{log}:{number}", f"is no line of `qdeck events --json`: {error}") from None
-            yield entry
-
-
-def _is_store(path: Path) -> bool:
-    try:
-        with path.open("rb") as file:
-            return file.read(len(MAGIC)) == MAGIC
-    except OSError as error:
-        raise Invalid(str(path), f"cannot be read: {error.strerror}") from None
-
-
-def _rows(path: Path) -> Iterator[tuple[int, bytes]]:
-    """The log in a store file, read without disturbing the daemon that writes it."""
-    import sqlite3
-
-    try:
-        with closing(sqlite3.connect(f"{path.resolve().as_uri()}?mode=ro", uri=True)) as connection:
-            yield from connection.execute("SELECT seq, body FROM event ORDER BY seq")
-    except sqlite3.Error as error:
-        raise Invalid(str(path), f"is not a store that can be read: {error}") from None
 
 
 def summary(ended: Replay) -> dict[str, Any]:

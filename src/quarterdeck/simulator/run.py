@@ -34,10 +34,9 @@ def simulate(
     """
     make = partial(make_policy, policy, settings) if isinstance(policy, str) else policy
     make()  # refuses a bad name or setting before anything is read
-    if site is None:
-        site = workload.site if isinstance(workload.site, Site) else load_site(workload.site)
+    made_for = workload.site if isinstance(workload.site, Site) else None
     world = World(
-        workload, site, make, seed=seed, until_s=until_s, slices=slices, spans=spans,
-        eta_every=eta_every, audit=audit, incidents=incidents,
+        workload, site or made_for or load_site(str(workload.site)), make, seed=seed, until_s=until_s, slices=slices,
+        spans=spans, eta_every=eta_every, audit=audit, incidents=incidents,
     )  # fmt: skip
     return world.run()

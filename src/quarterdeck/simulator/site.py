@@ -53,7 +53,7 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     """A device as it is, part of which the core is told.
 
     Attributes:
-        shot_rate_hz: As declared; 0 for too fast to matter. How long a job's shots really take is the workload's affair.
+        shot_rate_hz: As declared; 0 for too fast to matter. How long shots really take is the workload's affair.
         setup_s: Seconds to set a register up, if it is not the one the device holds; two numbers for a range, of which
             each register has its own value. The core is told the mean.
         overhead_s: What every slice costs besides.
@@ -105,6 +105,16 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
                 taken_s += max(0.0, min(end_s, until_s) - max(start_s, free_s))
                 free_s = max(free_s, min(end_s, until_s))
         return until_s - taken_s
+
+    def span_s(self, usable_s: float) -> float:
+        """The time from 0 that has so many seconds outside all hard windows. By bisection."""
+        low_s, high_s = usable_s, 2 * usable_s + 86400.0
+        while self.usable_s(high_s) < usable_s:
+            high_s *= 2
+        for _ in range(60):
+            middle_s = (low_s + high_s) / 2
+            low_s, high_s = (middle_s, high_s) if self.usable_s(middle_s) < usable_s else (low_s, middle_s)
+        return high_s
 
 
 class Site(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

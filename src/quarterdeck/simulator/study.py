@@ -127,7 +127,7 @@ class _Jobs:
         shots = np.maximum(1, np.rint(quantum * np.exp(error) * self.device.shot_rate_hz)).astype(int)
         declared = shots / self.device.shot_rate_hz
         arrivals = np.cumsum(gaps)
-        arrivals = arrivals[:-1] / arrivals[-1] * self._span_s(float(quantum.sum()))
+        arrivals = arrivals[:-1] / arrivals[-1] * self.device.span_s(float(quantum.sum()) / study.load)
 
         quantums, estimates, counts = quantum.tolist(), declared.tolist(), shots.tolist()
         start = 0
@@ -146,14 +146,3 @@ class _Jobs:
                 session="round" if cheat == "reopen" else study.mode,
             )  # fmt: skip
             start = end
-
-    def _span_s(self, quantum_s: float) -> float:
-        """The time in which so much work is the load: usable seconds grow with it, by bisection."""
-        wanted_s = quantum_s / self.study.load
-        low_s, high_s = wanted_s, 2 * wanted_s + 2 * 86400.0
-        while self.device.usable_s(high_s) < wanted_s:
-            high_s *= 2
-        for _ in range(60):
-            middle_s = (low_s + high_s) / 2
-            low_s, high_s = (middle_s, high_s) if self.device.usable_s(middle_s) < wanted_s else (low_s, middle_s)
-        return high_s

@@ -439,7 +439,9 @@ class World:
 
     def _enter(self, run: _Run) -> None:
         """The job's session opens, or it waits for its turn; then its first round begins."""
-        if run.job.session in ("shared", "exclusive", "batch") and not self._open_session(run, run.job.session):
+        mode = run.job.session
+        choice = mode == "shared" and len(run.pool.ids) > 1  # a session has one device: its tasks could not choose
+        if mode != "none" and mode != "round" and not choice and not self._open_session(run, mode):
             return
         self._turn((run, 0))
 
@@ -493,7 +495,8 @@ class World:
         submitted = ev.Submitted(
             at_s=self.now_s + self.skew_s, task=id, user=job.user, device=home.id, program="p", shots=round.shots,
             session=run.session, project=job.project, job=run.session, class_=job.class_,
-            devices=_first(home.id, pool.ids), register=round.register, estimate_s=round.estimate_s,
+            devices=() if run.session else _first(home.id, pool.ids), register=round.register,
+            estimate_s=round.estimate_s,
             deadline_s=START_S + job.arrival_s + job.deadline_s if job.deadline_s else 0.0,
         )  # fmt: skip
         self._send(submitted)
