@@ -18,6 +18,7 @@ from quarterdeck.errors import Invalid
 if TYPE_CHECKING:
     from quarterdeck.simulator.metrics import Figures
     from quarterdeck.simulator.record import Record
+    from quarterdeck.simulator.site import Site
     from quarterdeck.simulator.workload import Job, Workload
 
 
@@ -40,8 +41,14 @@ def simulate(
         typer.Option("--devices", "-d", help="A shipped site (see --list) or a TOML file. [default: the workload's]"),
     ] = "",
     load: Annotated[
-        float, typer.Option(min=0.01, max=5, help="Quantum seconds offered, over the time outside windows.")
-    ] = 0.85,
+        float | None,
+        typer.Option(
+            min=0.01, max=5, help="Quantum seconds offered over the time outside windows. [default: the workload's]"
+        ),
+    ] = None,
+    closed: Annotated[
+        bool, typer.Option("--closed", help="Of a log: a session's task waits for the one before, as users do.")
+    ] = False,
     days: Annotated[
         float | None, typer.Option(min=0.01, help="How long work arrives. [default: the workload's]")
     ] = None,
@@ -93,8 +100,9 @@ def simulate(
 
     for _, name, given in variants:
         make_policy(name, given)  # all of them are known, before the first one runs
-    what = _workload(workload, load, seed, days)
-    site = load_site(devices) if devices else load_site(what.site) if isinstance(what.site, str) else what.site
+    chosen = load_site(devices) if devices else None
+    what = _workload(workload, load, seed, days, closed, chosen)
+    site = chosen or (load_site(what.site) if isinstance(what.site, str) else what.site)
     kind = "neutral-atom" if any(device.modality == "neutral-atom" for device in site.device) else "superconducting"
     tau_s = tau_s or TAU_S[kind]
     until_s = days * 86400.0 if days and what.population else None
@@ -142,43 +150,74 @@ ETA_EVERY = 20
 MIDDLE = 0.8
 
 
-WORKLOADS = {
-    "study-sc": "one superconducting-like QPU, tasks of seconds, twelve users in three classes; --load, --days",
-    "study-na": "one neutral-atom-like QPU, tasks of minutes, registers that cost a set-up; --load, --days",
-    "facility": "2,000 tasks a day on one superconducting-like QPU: office hours, lectures, heavy tails; --days",
-    "facility-x10": "20,000 tasks a day on ten QPUs of three modalities, with outages; --days",
-    "facility-x100": "200,000 tasks a day on the same ten; --days",
+WORDS = {
+    "study-sc": "one superconducting-like QPU, tasks of seconds; twelve users in three classes",
+    "study-na": "one neutral-atom-like QPU, tasks of minutes, registers that cost a set-up; the same users",
+    "facility": "2,000 tasks a day on one superconducting-like QPU: office hours, lectures, heavy tails",
+    "facility-x10": "20,000 tasks a day on ten QPUs of three modalities, with outages",
+    "facility-x100": "200,000 tasks a day on the same ten",
+    "qstone": "QStone's sample mix: VQE, randomised benchmarking, matching",
 }
+"""What the shipped workloads are."""
+ROUNDS_PER_JOB, USABLE = 13.25, 0.92
+"""Of the studies: .2 (20..60) + .3 (5..20) + .5 (1..5) rounds; the part of the time outside calibrations."""
 
 
-def _workload(name: str, load: float, seed: int, days: float | None) -> Workload:
-    """A shipped workload by name, or one from a file. Raises `Invalid`."""
-    from quarterdeck.simulator.study import MODALITIES, Study
+def _workload(
+    name: str, load: float | None, seed: int, days: float | None, closed: bool, site: Site | None
+) -> Workload:
+    """A shipped workload or one from a file, cut to its first days. Raises `Invalid`."""
+    from itertools import takewhile
 
-    if name in ("study-sc", "study-na"):
-        modality = MODALITIES[name[-2:]]
-        # Rounds of a job: .2 (20..60) + .3 (5..20) + .5 (1..5); 92 % of the time is outside the study's windows.
-        jobs = round(0.92 * days * 86400 * load / (13.25 * modality.quantum_s)) if days else 0
-        return Study(modality=name[-2:], load=load, jobs=jobs, seed=seed).workload()  # type: ignore[arg-type]
-    if name.startswith("facility") and name in WORKLOADS:
-        from quarterdeck.simulator.facility import Facility
+    from msgspec.structs import replace
 
-        scale = float(name.partition("-x")[2] or 1)
-        return Facility(scale=scale, days=ceil(days or 7), seed=seed).workload()
-    raise Invalid(name, f"is no workload; there are {', '.join(WORKLOADS)}")
+    from quarterdeck.simulator.catalogue import WORKLOADS, load_workload
+    from quarterdeck.simulator.study import MODALITIES
+
+    given: dict[str, Any] = {} if load is None else {"load": load}
+    if name.startswith("study") and name in WORKLOADS and days:
+        modality = MODALITIES[name.removeprefix("study-")]
+        usual = 0.85 if name == "study-sc" else 0.7
+        given["jobs"] = max(1, round(USABLE * days * 86400 * (load or usual) / (ROUNDS_PER_JOB * modality.quantum_s)))
+    elif name.startswith("facility") and name in WORKLOADS:
+        if load is not None:
+            raise Invalid("--load", f"does not apply to {name}, which is so many tasks a day: choose another scale")
+        given = {"days": ceil(days)} if days else {}
+    elif name.endswith((".swf", ".swf.gz")) and site is not None and site.device[0].modality == "neutral-atom":
+        given["modality"] = "na"
+    elif closed:
+        given["closed"] = True
+    found = load_workload(name, seed=seed, **given)
+    if days and not name.startswith(("study", "facility")):
+        jobs = found.jobs
+        return replace(found, jobs=_Cut(lambda: takewhile(lambda job: job.arrival_s < days * 86400, jobs)))
+    return found
+
+
+class _Cut:
+    """Jobs made anew for each run."""
+
+    def __init__(self, make: Callable[[], Iterator[Job]]) -> None:
+        self.make = make
+
+    def __iter__(self) -> Iterator[Job]:
+        return self.make()
 
 
 def _list(as_json: bool) -> None:
     import msgspec
 
     from quarterdeck.core.policy import POLICIES
+    from quarterdeck.simulator.catalogue import WORKLOADS
     from quarterdeck.simulator.site import SHIPPED, load_site
 
     sites = {name: [msgspec.to_builtins(device) for device in load_site(name).device] for name in SHIPPED}
     if as_json:
-        print_json({"workloads": WORKLOADS, "sites": sites, "policies": list(POLICIES)})
+        print_json(
+            {"workloads": {name: WORDS.get(name, "") for name in WORKLOADS}, "sites": sites, "policies": list(POLICIES)}
+        )
         return
-    print_columns(("WORKLOAD", "WHAT IT IS"), list(WORKLOADS.items()))
+    print_columns(("WORKLOAD", "WHAT IT IS"), [(name, WORDS.get(name, "")) for name in WORKLOADS])
     print()
     print_columns(("SITE", "DEVICES"), [(name, ", ".join(one["id"] for one in of)) for name, of in sites.items()])
     print("\npolicies:", ", ".join(POLICIES))

@@ -55,7 +55,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         jain: Jain's index over users' mean slowdown.
         share_ratio: The largest user's QPU seconds over the median user's.
         share_distance: See `share_distance`; None without slices.
-        eta_error, eta_error_p90: Median and 90th percentile of |ln(actual / estimate)|; None without estimates.
+        eta_error, eta_error_p90: Median and 90th percentile of |ln(actual / estimate)|, waits below tau
+            counting as tau; None without estimates.
         redone: Device seconds of slices that gave nothing, over all that ran shots: work that runs again.
         makespan_s: From the first arrival to the last end.
         node_wait_s: Seconds for which a job's classical node waited for the QPU, over all jobs measured.
@@ -96,8 +97,8 @@ def measure(record: Record, tau_s: float = 10.0, share_window_s: float = 1800.0,
         jain=jain(user_slowdowns(jobs, tau_s).values()),
         share_ratio=share_ratio(jobs),
         share_distance=share_distance(ended, record.slices, share_window_s) if record.slices is not None else None,
-        eta_error=eta_error(record.etas, 0.5),
-        eta_error_p90=eta_error(record.etas, 0.9),
+        eta_error=eta_error(record.etas, 0.5, tau_s),
+        eta_error_p90=eta_error(record.etas, 0.9, tau_s),
         redone=redone(record.busy.values()),
         makespan_s=makespan_s(ended),
         node_wait_s=sum(delay_s(job) for job in jobs),
@@ -240,12 +241,12 @@ def _windows(begin_s: float, end_s: float, length_s: float) -> Iterable[tuple[in
         begin_s = until_s
 
 
-def eta_error(etas: Iterable[EtaRecord], share: float) -> float | None:
+def eta_error(etas: Iterable[EtaRecord], share: float, least_s: float = 1.0) -> float | None:
     """Percentile of |ln(actual wait / estimated wait)|: 0.1 is a tenth off, 0.7 is twofold.
 
-    Waits count as 1 s at least. None without estimates.
+    Waits count as `least_s` at least, so that a second instead of three is no threefold error. None without estimates.
     """
-    found = sorted(abs(log(max(eta.actual_s, 1.0) / max(eta.estimate_s, 1.0))) for eta in etas)
+    found = sorted(abs(log(max(eta.actual_s, least_s) / max(eta.estimate_s, least_s))) for eta in etas)
     return percentile(found, share) if found else None
 
 

@@ -16,14 +16,19 @@ WORDS = {"setup": "set-up", "blocked": "blocked", "empty": "no work", "reservati
 
 def show(figures: Sequence[Figures], console: Console, title: str = "") -> None:
     """Print what the jobs of each class met, and what the devices' time went to, policy by policy."""
-    for table in (waits(figures, title), times(figures), fairness(figures)):
+    if title:
+        console.print(title, style="bold", markup=False, soft_wrap=True)
+    for table in (waits(figures), times(figures), fairness(figures)):
         console.print(table)
+        console.print()
+    tau_s = figures[0].tau_s if figures else 0.0
+    console.print(f"p50, p95, p99: bounded slowdown, tau {tau_s:g} s; 1 is a job that never waited.", soft_wrap=True)
 
 
-def waits(figures: Sequence[Figures], title: str = "") -> Table:
+def waits(figures: Sequence[Figures]) -> Table:
     """Bounded slowdowns and delays: a row for each policy and class."""
     due = any(of.deadline_hits is not None for found in figures for of in found.classes.values())
-    table = _table(title, "policy", "class", left=2)
+    table = _table("waiting", "policy", "class", left=2)
     for name in ("jobs", "p50", "p95", "p99", "mean delay", *(["deadlines met"] if due else [])):
         table.add_column(name, justify="right")
     for found in figures:
@@ -36,11 +41,6 @@ def waits(figures: Sequence[Figures], title: str = "") -> Table:
             cells = [policy, name, f"{of.jobs:,}", *(number(value) for value in (of.p50, of.p95, of.p99))]
             table.add_row(*cells, duration(of.delay_s), *hits, end_section=name == list(found.classes)[-1])
             policy = ""
-    table.caption = (
-        f"p50, p95, p99: bounded slowdown, tau {figures[0].tau_s:g} s; 1 = never waited. Jobs: the middle of arrivals."
-        if figures
-        else None
-    )
     return table
 
 
@@ -91,8 +91,8 @@ def duration(seconds: float) -> str:
 
 
 def _table(title: str, *names: str, left: int = 1) -> Table:
-    table = Table(title=title or None, title_justify="left", title_style="bold", header_style="bold", box=None,
-                  pad_edge=False, caption_justify="left")  # fmt: skip
+    table = Table(title=title or None, title_justify="left", title_style="dim", header_style="bold", box=None,
+                  pad_edge=False)  # fmt: skip
     for name in names[:left]:
         table.add_column(name, no_wrap=True)
     return table
