@@ -113,7 +113,7 @@ def test_the_excerpt_has_a_window_in_it_and_lies_in_the_run() -> None:
     begin_s, end_s = excerpt(long, 50)
     assert 0 <= begin_s < end_s <= long.end_s
     seen = [one for one in long.slices or () if one.end_s > begin_s and one.start_s < end_s]
-    assert 60 < len(seen) < 150, "about 50 slices on each of two devices"
+    assert 60 < len(seen) < 250, "about 50 slices on each of two devices, or what is around a window"
     assert any(one.start_s < end_s and one.end_s > begin_s for one in long.spans or ())
     assert excerpt(record(jobs=10)) == (0.0, record(jobs=10).end_s)
 

@@ -55,8 +55,8 @@ class Figures(msgspec.Struct, frozen=True, kw_only=True):
         jain: Jain's index over users' mean slowdown.
         share_ratio: The largest user's QPU seconds over the median user's.
         share_distance: See `share_distance`; None without slices.
-        eta_error, eta_error_p90: Median and 90th percentile of |ln(actual / estimate)|, waits below tau
-            counting as tau; None without estimates.
+        eta_error, eta_error_p90: Median and 90th percentile of |ln(actual / estimate)|, of tasks that
+            waited for more than tau, or were told to; None without such.
         redone: Device seconds of slices that gave nothing, over all that ran shots: work that runs again.
         makespan_s: From the first arrival to the last end.
         node_wait_s: Seconds for which a job's classical node waited for the QPU, over all jobs measured.
@@ -244,9 +244,11 @@ def _windows(begin_s: float, end_s: float, length_s: float) -> Iterable[tuple[in
 def eta_error(etas: Iterable[EtaRecord], share: float, least_s: float = 1.0) -> float | None:
     """Percentile of |ln(actual wait / estimated wait)|: 0.1 is a tenth off, 0.7 is twofold.
 
-    Waits count as `least_s` at least, so that a second instead of three is no threefold error. None without estimates.
+    Of the tasks that waited, or were told to wait, for more than `least_s`; what is less counts as `least_s`, so that a
+    second instead of three is no threefold error. None without such tasks.
     """
-    found = sorted(abs(log(max(eta.actual_s, least_s) / max(eta.estimate_s, least_s))) for eta in etas)
+    waits = ((eta.actual_s, eta.estimate_s) for eta in etas if max(eta.actual_s, eta.estimate_s) > least_s)
+    found = sorted(abs(log(max(actual_s, least_s) / max(told_s, least_s))) for actual_s, told_s in waits)
     return percentile(found, share) if found else None
 
 

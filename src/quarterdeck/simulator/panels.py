@@ -22,10 +22,7 @@ CAUSE_COLOURS = {
     "maintenance": "#6a5a94", "reservation": "#b8acd3", "fault": "#8c2d04", "blocked": "#f0c75e", "thinking": "#cfd6dc",
     "empty": "#eef1f3",
 }  # fmt: skip
-CAUSE_WORDS = {
-    "setup": "set-up", "blocked": "blocked by a window", "thinking": "users think", "empty": "no work",
-    "overhead": "dispatch overhead", "lost": "work lost",
-}  # fmt: skip
+CAUSE_WORDS = {"setup": "set-up", "empty": "no work", "reservation": "reserved"}
 POLICY_LINES = (
     ("#22303c", "-"), ("#d55e00", "-"), ("#cc79a7", "-"), ("#56b4e9", "-"), ("#6a3d9a", "-"), ("#999933", "-"),
     ("#22303c", "--"), ("#d55e00", "--"), ("#cc79a7", "--"), ("#56b4e9", "--"), ("#6a3d9a", "--"), ("#999933", "--"),
@@ -59,11 +56,11 @@ def gantt(axes: Axes, record: Record, begin_s: float, end_s: float) -> None:
         mine = [one for one in slices if one.device == device]
         bars(row, [(one.start_s, _ready_s(one)) for one in mine if _ready_s(one) > one.start_s], 0.56,
              facecolor=SETUP, zorder=2)  # fmt: skip
-        # A hair of white between slices, as long as there is room for it.
-        line = 0.5 if len(mine) < 130 else 0.0
         for name in CLASSES:
             good = [(_ready_s(one), one.end_s) for one in mine if one.class_ == name and one.state != "lost"]
-            bars(row, good, 0.56, facecolor=CLASS_COLOURS[name], edgecolor="white", linewidth=line, zorder=3)
+            # A hair of white between slices, where there is room for it.
+            hair = [0.5 if high - low > 0.004 * (end_s - begin_s) else 0.0 for low, high in good]
+            bars(row, good, 0.56, facecolor=CLASS_COLOURS[name], edgecolor="white", linewidth=hair or 0.0, zorder=3)
         lost = [(one.start_s, one.end_s) for one in mine if one.state == "lost"]
         bars(row, lost, 0.56, facecolor="white", edgecolor=CAUSE_COLOURS["lost"], hatch="////", linewidth=1, zorder=4)
     axes.set(xlim=(0, (end_s - begin_s) / scale), ylim=(len(record.devices) - 0.5, -0.5))
@@ -74,19 +71,21 @@ def gantt(axes: Axes, record: Record, begin_s: float, end_s: float) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def excerpt(record: Record, slices: int = 90) -> tuple[float, float]:
-    """A stretch of the run with about so many slices on each device, placed so that a window is in it."""
-    found = record.slices or []
+def excerpt(record: Record, slices: int = 110) -> tuple[float, float]:
+    """A stretch of the run with about so many slices on each device around a window, the busiest of its kind."""
+    starts = np.sort([one.start_s for one in record.slices or ()])
     span_s = record.end_s - record.begin_s
-    each = len(found) / max(1, len(record.devices))
-    length_s = span_s * min(1.0, slices / max(each, 1.0))
-    middle_s = record.begin_s + span_s / 3
-    windows = [one for one in record.spans or () if one.cause in WINDOWS and one.start_s >= middle_s]
-    first = min((one.start_s for one in windows), default=middle_s)
-    if length_s < span_s:
-        begin_s = max(record.begin_s, min(first - 0.45 * length_s, record.end_s - length_s))
-        return begin_s, begin_s + length_s
-    return record.begin_s, record.end_s
+    length_s = span_s * min(1.0, slices * len(record.devices) / max(starts.size, 1))
+    windows = [one for one in record.spans or () if one.cause in WINDOWS and one.start_s > record.begin_s + length_s]
+    if windows:
+        short_s = min(one.end_s - one.start_s for one in windows)
+        length_s = min(span_s, max(length_s, 4 * short_s))
+        windows = [one for one in windows if one.end_s - one.start_s < length_s / 3] or windows
+    begins = [one.start_s - 0.45 * length_s for one in windows] or [record.begin_s + span_s / 3]
+    begins_s = np.clip(begins, record.begin_s, record.end_s - length_s)
+    counts = np.searchsorted(starts, begins_s + length_s) - np.searchsorted(starts, begins_s)
+    begin_s = float(begins_s[int(np.argmax(counts))])
+    return begin_s, begin_s + length_s
 
 
 def waits(axes: Axes, records: Sequence[Record], class_: str) -> None:
@@ -119,8 +118,8 @@ def causes(axes: Axes, rows: Sequence[tuple[str, dict[str, float]]]) -> None:
     left = np.zeros(len(rows))
     for cause in CAUSES:
         shares = np.array([100 * shares.get(cause, 0.0) for _, shares in rows])
-        if shares.max(initial=0.0) < 0.05:
-            continue
+        if shares.max(initial=0.0) < 0.2:
+            continue  # it could not be seen
         colour = CAUSE_COLOURS[cause]
         word = CAUSE_WORDS.get(cause, cause)
         axes.barh(range(len(rows)), shares, left=left, height=0.66, color=colour, edgecolor="white", linewidth=0.8,

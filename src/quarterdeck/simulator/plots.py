@@ -76,7 +76,8 @@ def gantt(records: Sequence[Record], title: str) -> Figure:
     seen = [one for record in records for one in record.slices or () if one.end_s > begin_s and one.start_s < end_s]
     spans = [one for record in records for one in record.spans or () if one.end_s > begin_s and one.start_s < end_s]
     shown = {one.cause for one in spans}
-    extra = [Patch(color=SETUP, label="set-up, overhead")] if any(one.setup_s + one.overhead_s for one in seen) else []
+    most_s = max((one.setup_s + one.overhead_s for one in seen), default=0.0)
+    extra = [Patch(color=SETUP, label="set-up, overhead")] if most_s > 0.003 * (end_s - begin_s) else []
     extra += [Patch(color=CAUSE_COLOURS[cause], alpha=0.28, label=cause) for cause in panels.WINDOWS if cause in shown]
     if any(one.state == "lost" for one in seen):
         extra.append(Patch(facecolor="white", edgecolor=CAUSE_COLOURS["lost"], hatch="////", label="lost"))
@@ -145,7 +146,7 @@ def summary(records: Sequence[Record], figures: Sequence[Figures], title: str) -
     axes = figure.add_subplot(top[1])
     panels.causes(axes, [(found.policy, found.utilisation) for found in figures])
     axes.set_title("What device time goes to", pad=24)
-    axes.legend(ncols=7, **key)
+    axes.legend(ncols=len(axes.get_legend_handles_labels()[0]), **key)
     _waits(figure, grid[1].subgridspec(1, len(_present(records)), wspace=0.12), 0, records, "Delays of {} jobs")
     if len(records) > 1:
         figure.axes[-1].legend(handles=_policies(records), loc="lower left", fontsize=8.5, handlelength=1.6)
