@@ -7,6 +7,7 @@ QuarterdeckError               500 internal
   Remote                       500 remote                message
   BadRequest                   400 bad_request           why
   Unauthenticated              401 unauthenticated       why
+  OverBudget                   402 over_budget           project, user, what, left, needed
   Forbidden                    403 forbidden             why
   NotFound                     404 not_found             noun, id
   MethodNotAllowed             405 method_not_allowed    method, allowed
@@ -17,7 +18,7 @@ QuarterdeckError               500 internal
   Invalid                      422 invalid               where, why
     BadProgram                 422 bad_program           where, why
       TooCostly                422 too_costly            where, why
-  TooManyRequests              429 too_many_requests     why, retry_after_s
+  TooManyRequests              429 too_many_requests     why, retry_after_s, limit, allowed, used
   Unavailable                  503 unavailable           what, why, retry_after_s
     DeviceUnavailable          503 device_unavailable    what, why, retry_after_s
     StoreUnavailable           503 store_unavailable     what, why, retry_after_s
@@ -103,6 +104,27 @@ class Unauthenticated(QuarterdeckError):
 
     def __str__(self) -> str:
         return self.why
+
+
+@dataclass(eq=False)
+class OverBudget(QuarterdeckError):
+    """The budget does not bear the task beside those admitted before. `user` is empty if it is the whole project's.
+
+    `left` is what no admitted task holds yet, `needed` what the task would take: device seconds or shots, as `what`
+    says. Nothing was queued.
+    """
+
+    status: ClassVar[int] = 402
+    code: ClassVar[str] = "over_budget"
+    project: str
+    user: str
+    what: str
+    left: float
+    needed: float
+
+    def __str__(self) -> str:
+        whose = f"{self.user} in project {self.project}" if self.user else f"project {self.project}"
+        return f"{whose} has {self.left:,.6g} {self.what} left; this task would take about {self.needed:,.6g}"
 
 
 @dataclass(eq=False)
@@ -216,12 +238,15 @@ class TooCostly(BadProgram):
 
 @dataclass(eq=False)
 class TooManyRequests(QuarterdeckError):
-    """Slow down: try again after `retry_after_s` seconds."""
+    """Slow down: try again after `retry_after_s` seconds. `limit` names the limit: `used` of `allowed` are in use."""
 
     status: ClassVar[int] = 429
     code: ClassVar[str] = "too_many_requests"
     why: str
     retry_after_s: float
+    limit: str = ""
+    allowed: int = 0
+    used: int = 0
 
     def __str__(self) -> str:
         return self.why

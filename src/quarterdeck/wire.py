@@ -13,13 +13,15 @@ from msgspec import Meta
 Shots = Annotated[int, Meta(ge=1, le=2**31 - 1, description="How often to run the program and measure.")]
 Name = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[A-Za-z0-9][A-Za-z0-9._:@/+-]*\Z")]
 Label = Annotated[str, Meta(max_length=200, description="Free text for people.")]
+UserName = Annotated[str, Meta(min_length=1, max_length=128, pattern=r"^[^/\x00-\x1f\x7f]+\Z")]
 Class = Literal["production", "test", "development"]
 Mode = Literal["shared", "exclusive", "batch"]
 TaskState = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
-DeviceStatus = Literal["online", "calibrating", "maintenance", "offline"]
+DeviceStatus = Literal["online", "draining", "calibrating", "maintenance", "offline"]
+WindowKind = Literal["calibration", "maintenance", "reservation"]
 Reason = Literal[
     "queue", "device_offline", "device_calibrating", "device_maintenance", "window_ahead", "exclusive_session",
-    "retrying", "running", "settled",
+    "retrying", "running", "settled", "budget", "reserved",
 ]  # fmt: skip
 SHA = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="SHA-256 of the content, 64 hexadecimal digits.")]
 
@@ -66,6 +68,8 @@ class TaskSubmit(Request, frozen=True):
     session: str = ""
     name: Label = ""
     class_: Class = msgspec.field(default="development", name="class")
+    project: Label = ""
+    """Who pays; a session's tasks are its project's."""
 
 
 class Error(Answer, frozen=True):
@@ -174,7 +178,14 @@ class Log(Answer, frozen=True):
 
 
 class SessionOpen(Request, frozen=True):
-    """POST /v1/sessions: a lease on access to a device. It ends unless renewed within `ttl_s` seconds."""
+    """POST /v1/sessions: a lease on access to a device. It ends unless renewed within `ttl_s` seconds.
+
+    Attributes:
+        idle_s: It is closed after so many seconds without a task waiting or running; 0 for never. By default the
+            daemon's setting for exclusive sessions and for batches, and never for shared ones. A batch's counts from
+            its first task on. Time in which the device is offline, in maintenance or in a window does not count.
+        lend: An exclusive session lets others run short slices while nothing of it is ready.
+    """
 
     device: Name
     mode: Mode = "shared"
@@ -182,12 +193,16 @@ class SessionOpen(Request, frozen=True):
     project: Label = ""
     job: Label = ""
     ttl_s: Annotated[float, Meta(gt=0, le=7 * 86400)] = 3600.0
+    idle_s: Annotated[float, Meta(ge=0, le=7 * 86400)] | None = None
+    lend: bool = False
 
 
 class Session(Answer, frozen=True):
     """A session. `state` is `open` or `closed`; a closed one never opens again.
 
     `token` is in the answer to its opening only: a bearer token that speaks for the user while the session is open.
+    `expires_s` of an exclusive one is earlier than its `ttl_s` says where somebody else's reservation starts.
+    `lend_s` is the longest slice of others in its idle gaps; 0 if it lends none.
     """
 
     id: str
@@ -204,6 +219,8 @@ class Session(Answer, frozen=True):
     closed_s: float = 0.0
     reason: str = ""
     token: str = ""
+    idle_s: float = 0.0
+    lend_s: float = 0.0
 
 
 class SessionPage(Answer, frozen=True):
@@ -212,8 +229,21 @@ class SessionPage(Answer, frozen=True):
     items: list[Session]
 
 
+class NextWindow(Answer, frozen=True):
+    """The time block that comes next on a device."""
+
+    kind: WindowKind
+    start_s: float
+    end_s: float
+    reason: str = ""
+
+
 class Device(Answer, frozen=True):
-    """A device and how it is doing. `spec` is the device in its framework's own words."""
+    """A device and how it is doing. `spec` is the device in its framework's own words.
+
+    `draining`: it was taken out of service, or its maintenance began, and slices still run. `next_window` is planned;
+    nothing starts that cannot end before it.
+    """
 
     name: str
     modality: str
@@ -230,6 +260,7 @@ class Device(Answer, frozen=True):
     queued: int
     running: int
     spec: str = ""
+    next_window: NextWindow | None = None
 
 
 class DeviceSet(Request, frozen=True):
@@ -240,36 +271,92 @@ class DeviceSet(Request, frozen=True):
 
 
 class WindowSet(Request, frozen=True):
-    """POST /v1/devices/NAME/windows: a time block on a device, in which no task runs.
+    """POST /v1/devices/NAME/windows: a time block on a device, in which no task runs, or somebody's tasks only.
 
     Attributes:
         hard: Nothing starts that cannot end before it.
+        slack_s: It may begin so much later: as soon as the device has nothing to do, and keeps its length.
+        user, project: Whose a reservation is: tasks of that user, of that project, or of that user for that project.
     """
 
-    kind: Literal["calibration", "maintenance"]
+    kind: WindowKind
     start_s: float
     end_s: float
     hard: bool = True
     reason: Label = ""
+    slack_s: Annotated[float, Meta(ge=0)] = 0.0
+    user: Label = ""
+    project: Label = ""
 
 
 class Window(Answer, frozen=True):
-    """A time block on a device."""
+    """A time block on a device. `calendar`: it is an occurrence of that one; `began_s` is 0 before it began."""
 
     id: str
     device: str
-    kind: Literal["calibration", "maintenance"]
+    kind: WindowKind
     start_s: float
     end_s: float
     hard: bool
     state: Literal["planned", "on", "over"]
     reason: str = ""
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
+    calendar: str = ""
+    began_s: float = 0.0
 
 
 class WindowPage(Answer, frozen=True):
     """GET /v1/devices/NAME/windows: what is planned or on, in order of time."""
 
     items: list[Window]
+
+
+class CalendarSet(Request, frozen=True):
+    """POST /v1/devices/NAME/calendars: windows that recur.
+
+    Attributes:
+        rule: When: an RRULE of RFC 5545, such as FREQ=WEEKLY;BYDAY=MO;BYHOUR=3.
+        start_s: From when the rule counts; what it leaves open (the minute, the weekday) is taken from there.
+        duration_s: How long each window lasts.
+        zone: Name of the time zone on whose clocks the rule is read, such as Europe/Paris.
+    """
+
+    kind: WindowKind
+    rule: Annotated[str, Meta(min_length=1, max_length=500)]
+    start_s: float
+    duration_s: Annotated[float, Meta(gt=0)]
+    zone: Annotated[str, Meta(max_length=100)] = "UTC"
+    hard: bool = True
+    slack_s: Annotated[float, Meta(ge=0)] = 0.0
+    user: Label = ""
+    project: Label = ""
+    reason: Label = ""
+
+
+class Calendar(Answer, frozen=True):
+    """Windows that recur; the next of them are among the device's windows."""
+
+    id: str
+    device: str
+    kind: WindowKind
+    rule: str
+    start_s: float
+    duration_s: float
+    zone: str
+    hard: bool
+    state: Literal["set", "cleared"]
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
+    reason: str = ""
+
+
+class CalendarPage(Answer, frozen=True):
+    """GET /v1/devices/NAME/calendars."""
+
+    items: list[Calendar]
 
 
 class ImportedTask(Request, frozen=True):
@@ -333,6 +420,134 @@ class Health(Answer, frozen=True):
     store: str
     why: str = ""
     url: str = ""
+
+
+class ProjectSet(Request, frozen=True):
+    """PUT /v1/projects/NAME: set up a project, or change it as a whole (administrators).
+
+    Attributes:
+        share: Its weight in fair shares.
+        members: Users who may use it; everybody if there are none.
+    """
+
+    share: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+    members: Annotated[list[UserName], Meta(max_length=10_000)] = []
+
+
+class BudgetSet(Request, frozen=True):
+    """PUT /v1/projects/NAME/budget: what the project, or a user in it, may spend (administrators).
+
+    Attributes:
+        user: That user's budget in the project; empty for the whole project's.
+        qpu_s: Device seconds; null for no limit.
+        shots: Shots; null for no limit.
+        period: `month` for each calendar month (UTC); empty for all that is spent since the last reset.
+        reset: What was spent so far counts no more.
+    """
+
+    user: Annotated[str, Meta(max_length=128, pattern=r"^[^/\x00-\x1f\x7f]*\Z")] = ""
+    qpu_s: Annotated[float, Meta(ge=0, le=1e12)] | None = None
+    shots: Annotated[int, Meta(ge=0, le=2**53)] | None = None
+    period: Literal["", "month"] = ""
+    reset: bool = False
+
+
+class Budget(Answer, frozen=True):
+    """What a project, or a user in it, may spend and has spent. None in a limit or in what is left means no limit.
+
+    Attributes:
+        spent_qpu_s: Device seconds charged in the period.
+        held_qpu_s: Estimates of admitted tasks that have not ended; 0 without a limit.
+        left_qpu_s: The limit less what is spent; below 0 after one slice too many.
+        anew_s: When the period starts anew; 0 for never.
+        total_qpu_s: Device seconds used ever.
+        note: What there is to say, such as that nothing is left.
+    """
+
+    user: str
+    qpu_s: float | None
+    shots: int | None
+    period: Literal["", "month"]
+    spent_qpu_s: float
+    spent_shots: int
+    held_qpu_s: float
+    held_shots: int
+    left_qpu_s: float | None
+    left_shots: int | None
+    anew_s: float
+    total_qpu_s: float
+    total_shots: int
+    note: str = ""
+
+
+class Project(Answer, frozen=True):
+    """A project. The one named `default` is that of all who name none.
+
+    Attributes:
+        declared: An administrator set it up; otherwise it is a label that tasks were given.
+        recent_qpu_s: Device seconds for fair shares: those of long ago count less.
+        users: Each user's part; others than administrators see their own.
+    """
+
+    name: str
+    declared: bool
+    share: float
+    members: list[str]
+    recent_qpu_s: float
+    budget: Budget
+    users: list[Budget]
+
+
+class ProjectPage(Answer, frozen=True):
+    """GET /v1/projects: those that one may use."""
+
+    items: list[Project]
+
+
+class UsageRow(Answer, frozen=True):
+    """What was used. Of the first five, those that the report is not by are empty.
+
+    Attributes:
+        qpu_s: Device seconds, set-ups and failed slices included.
+        failed_s: Part of `qpu_s` of slices that gave nothing.
+        slices: Slices that ended, `failed` of them without giving anything.
+        tasks: Tasks whose first slice ended.
+    """
+
+    project: str = ""
+    user: str = ""
+    class_: str = msgspec.field(default="", name="class")
+    device: str = ""
+    month: str = ""
+    qpu_s: float = 0.0
+    setup_s: float = 0.0
+    failed_s: float = 0.0
+    shots: int = 0
+    slices: int = 0
+    failed: int = 0
+    tasks: int = 0
+
+
+class UsagePage(Answer, frozen=True):
+    """GET /v1/usage: sorted by what it is by."""
+
+    items: list[UsageRow]
+    by: list[str]
+
+
+class Limit(Answer, frozen=True):
+    """A limit and how much of it the asking user has in use; `allowed` 0 means that there is no limit."""
+
+    name: str
+    allowed: float
+    used: float
+    about: str
+
+
+class LimitPage(Answer, frozen=True):
+    """GET /v1/limits."""
+
+    items: list[Limit]
 
 
 class Failure(Answer, frozen=True):

@@ -15,6 +15,7 @@ from quarterdeck.cli import (
     events,
     import_warden,
     init,
+    project,
     replay,
     run,
     serve,
@@ -22,9 +23,11 @@ from quarterdeck.cli import (
     simulate,
     submit,
     tasks,
+    usage,
     version,
+    window,
 )
-from quarterdeck.errors import BadProgram, DeviceUnavailable, NotFound, NotReady, QuarterdeckError
+from quarterdeck.errors import BadProgram, DeviceUnavailable, NotFound, NotReady, OverBudget, QuarterdeckError
 
 app = typer.Typer(
     name="qdeck",
@@ -58,7 +61,8 @@ def options(
 
 
 for module in (
-    serve, init, demo, devices, submit, tasks, session, run, events, replay, simulate, import_warden, bench, version,
+    serve, init, demo, devices, submit, tasks, session, window, run, project, usage, events, replay, simulate,
+    import_warden, bench, version,
 ):  # fmt: skip
     module.add(app)
 
@@ -75,7 +79,10 @@ def main() -> None:
         _end(f"qdeck: {type(error).__name__}: {error}; this is a defect, QDECK_DEBUG=1 shows where", 1)
 
 
-LISTS = {"task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list"}
+LISTS = {
+    "task": "qdeck tasks", "device": "qdeck devices", "session": "qdeck session list", "window": "qdeck window list",
+    "calendar": "qdeck window list", "project": "qdeck project list",
+}  # fmt: skip
 
 
 def _next(error: QuarterdeckError) -> str:
@@ -87,6 +94,8 @@ def _next(error: QuarterdeckError) -> str:
             return "; `qdeck devices DEVICE` tells the device's limits"
         case DeviceUnavailable():
             return "; `qdeck devices` tells how it is doing, and what is queued waits"
+        case OverBudget(project=project):
+            return f"; `qdeck project show {project}` shows the budget"
         case NotReady(task=task):
             return f"; `qdeck why {task}` tells what it waits for"
         case _:

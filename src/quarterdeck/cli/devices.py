@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quarterdeck.cli.common import Json, connect, device_names, print_columns, print_fields, print_json
+from quarterdeck.cli.common import Json, clock, connect, device_names, print_columns, print_fields, print_json
+
+if TYPE_CHECKING:
+    from quarterdeck import wire
 
 
 def devices(
@@ -37,9 +40,10 @@ def devices(
             if as_json:
                 print_json({"items": found})
                 return
-            rows = [(d.name, d.status, d.modality, d.qubits, d.queued, d.running, _kind(d.emulated), d.reason)
-                    for d in found]  # fmt: skip
-            print_columns(("DEVICE", "STATUS", "MODALITY", "QUBITS", "QUEUED", "RUNNING", "KIND", "REASON"), rows)
+            rows = [(d.name, d.status, d.modality, d.qubits, d.queued, d.running, _kind(d.emulated), _next_window(d),
+                     d.reason) for d in found]  # fmt: skip
+            head = ("DEVICE", "STATUS", "MODALITY", "QUBITS", "QUEUED", "RUNNING", "KIND", "NEXT WINDOW", "REASON")
+            print_columns(head, rows)
             return
         if maintenance is not None:
             client.set_device(name, "maintenance", maintenance)
@@ -57,10 +61,19 @@ def devices(
             ("shots per slice", device.slice_shots),
             ("shots per second", f"{device.shot_rate_hz:g}" if device.shot_rate_hz else ""),
             ("set-up", f"{device.setup_s:g} s"), ("lanes", device.lanes), ("queued", device.queued),
-            ("running", device.running),
+            ("running", device.running), ("next window", _next_window(device)),
             ("specification", f"{len(device.spec)} characters, shown with --json" if device.spec else ""),
         )
     )  # fmt: skip
+
+
+def _next_window(device: wire.Device) -> str:
+    """The time block that comes next, and from when to when."""
+    window = device.next_window
+    if window is None:
+        return ""
+    told = f"{window.kind} {clock(window.start_s)[:16]} to {clock(window.end_s)[:16]}"
+    return f"{told} ({window.reason})" if window.reason else told
 
 
 def _kind(emulated: bool) -> str:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from typing import Annotated
 
 import typer
 
 from quarterdeck.cli.common import Class, Device, Json, Mode, clock, connect, print_columns, print_json
+from quarterdeck.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Leases on devices: open, renew, close, list.")
 Id = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
@@ -15,20 +18,32 @@ Id = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
 @app.command("open")
 def open_(
     device: Device,
-    mode: Annotated[Mode, typer.Option(help="shared: interleaved with others; exclusive: nobody else.")] = "shared",
+    mode: Annotated[
+        Mode, typer.Option(help="shared: among others; exclusive: nobody else; batch: needs no renewing.")
+    ] = "shared",
     class_: Annotated[Class, typer.Option("--class", help="What it is for.")] = "development",
     project: Annotated[str, typer.Option(help="Who pays.")] = "",
     job: Annotated[str, typer.Option(help="The workload manager's job.")] = "",
     ttl: Annotated[float, typer.Option(help="Seconds until it ends unless renewed.")] = 3600.0,
+    idle: Annotated[
+        float | None, typer.Option(help="Seconds without work after which it ends; 0: never. Default: the daemon's.")
+    ] = None,
+    lend: Annotated[
+        bool, typer.Option("--lend", help="Exclusive: let others run short slices while it has nothing to do.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Open a session and print its id. `qdeck run` does this, renews it, and closes it, all by itself.
 
     \b
         qdeck session open --device fresnel-emulator --ttl 600
+        qdeck session open -d fresnel-emulator --mode exclusive --idle 120 --lend
+        qdeck session open -d fresnel-emulator --mode batch
     """
     with connect() as client:
-        told = client.session(device, mode, class_=class_, project=project, job=job, ttl_s=ttl, renew=False).info
+        told = client.session(
+            device, mode, class_=class_, project=project, job=job, ttl_s=ttl, idle_s=idle, lend=lend, renew=False
+        ).info
     if as_json:
         print_json(told)
     else:
@@ -51,14 +66,28 @@ def close(id: Id, as_json: Json = False) -> None:
 
 
 @app.command()
-def renew(id: Id, as_json: Json = False) -> None:
-    """Start a session's lease anew.
+def renew(
+    id: Id,
+    every: Annotated[
+        float | None, typer.Option(help="Go on renewing, each time after so many seconds, until it is closed.", min=0.1)
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Start a session's lease anew; with --every, again and again.
+
+    It ends earlier than its length says where somebody else's reservation of the device starts.
 
     \b
         qdeck session renew s0123456789abcdef
+        qdeck session renew s0123456789abcdef --every 60 &
     """
     with connect() as client:
-        told = client.open_session(id).renew()
+        session = client.open_session(id)
+        told = session.renew()
+        with suppress(NotFound):  # closed: there is nothing left to do
+            while every is not None:
+                time.sleep(every)
+                told = session.renew()
     if as_json:
         print_json(told)
     else:
@@ -77,8 +106,12 @@ def list_(as_json: Json = False) -> None:
     if as_json:
         print_json({"items": found})
         return
-    rows = [(s.id, s.device, s.mode, s.class_, s.user, clock(s.expires_s), s.job) for s in found]
-    print_columns(("SESSION", "DEVICE", "MODE", "CLASS", "USER", "EXPIRES", "JOB"), rows)
+    rows = [
+        (s.id, s.device, s.mode, s.class_, s.user, clock(s.expires_s), f"{s.idle_s:g} s" if s.idle_s else "",
+         f"{s.lend_s:g} s" if s.lend_s else "", s.job)
+        for s in found
+    ]  # fmt: skip
+    print_columns(("SESSION", "DEVICE", "MODE", "CLASS", "USER", "EXPIRES", "IDLE", "LENDS", "JOB"), rows)
 
 
 def add(parent: typer.Typer) -> None:

@@ -54,6 +54,7 @@ def submit(
     session: Annotated[str | None, typer.Option(help="Session to run in; by default the job's, if any.")] = None,
     class_: Annotated[Class, typer.Option("--class", help="What the task is for.")] = "development",
     key: Annotated[str | None, typer.Option(help="Idempotency-Key: the same key again is the same task.")] = None,
+    project: Annotated[str, typer.Option(envvar="QDECK_PROJECT", help="Who pays, if no session says so.")] = "",
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the result and print it.")] = False,
     timeout: Timeout = None,
     as_json: Json = False,
@@ -70,7 +71,7 @@ def submit(
     with connect() as client:
         task = client.submit(
             text, device=device, shots=shots, parameters=parameters, format=format, session=session, name=name,
-            class_=class_, key=key,
+            class_=class_, key=key, project="" if session else project,
         )  # fmt: skip
         if wait:
             show_result(task, timeout, as_json)

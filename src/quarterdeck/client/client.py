@@ -89,6 +89,34 @@ class Client:
         body = msgspec.convert({"status": status, "reason": reason}, wire.DeviceSet)
         return self.link.ask("POST", f"/v1/devices/{quote(name, safe='')}/status", wire.Device, body=body)
 
+    # -- windows --------------------------------------------------------------------------------------------------
+
+    def windows(self, device: str) -> list[wire.Window]:
+        """The time blocks of a device that are planned or on, in order of time."""
+        return self.link.ask("GET", f"/v1/devices/{quote(device, safe='')}/windows", wire.WindowPage).items
+
+    def set_window(self, device: str, window: wire.WindowSet) -> wire.Window:
+        """Set a time block. For administrators, as what follows. Raises `Conflict` or `Invalid` if it cannot be."""
+        where = f"/v1/devices/{quote(device, safe='')}/windows"
+        return self.link.ask("POST", where, wire.Window, body=window, repeat=False)
+
+    def clear_window(self, id: str) -> wire.Window:
+        """Take a time block off, or end it. Raises `NotFound` if it is over."""
+        return self.link.ask("DELETE", f"/v1/windows/{quote(id, safe='')}", wire.Window)
+
+    def calendars(self, device: str) -> list[wire.Calendar]:
+        """The time blocks of a device that recur."""
+        return self.link.ask("GET", f"/v1/devices/{quote(device, safe='')}/calendars", wire.CalendarPage).items
+
+    def set_calendar(self, device: str, calendar: wire.CalendarSet) -> wire.Calendar:
+        """Let a time block recur."""
+        where = f"/v1/devices/{quote(device, safe='')}/calendars"
+        return self.link.ask("POST", where, wire.Calendar, body=calendar, repeat=False)
+
+    def clear_calendar(self, id: str) -> wire.Calendar:
+        """Let a time block recur no more; one that is on goes on to its end. Raises `NotFound`."""
+        return self.link.ask("DELETE", f"/v1/calendars/{quote(id, safe='')}", wire.Calendar)
+
     # -- programs -------------------------------------------------------------------------------------------------
 
     def upload(self, payload: str, format: str = "pulser", device: str | None = None) -> wire.ProgramInfo:
@@ -121,6 +149,7 @@ class Client:
         name: str = "",
         class_: wire.Class = "development",
         key: str | None = None,
+        project: str = "",
     ) -> TaskHandle:
         """Submit a task; durable once this returns.
 
@@ -133,6 +162,9 @@ class Client:
             name: A label for people.
             key: Idempotency-Key: the same key with the same content is the same task, for a day. Made up if not
                 given, so that this call may be repeated when a connection breaks.
+            project: Who pays; a session's tasks are its project's.
+
+        Raises `OverBudget` if the project's budget does not bear the task.
         """
         device = self._device(device)
         if session is None:
@@ -143,6 +175,7 @@ class Client:
             program if _ID.match(program) else wire.ProgramUpload(format=format, payload=program),
             shots=shots, parameters={name: _plain(value) for name, value in (parameters or {}).items()},
             session=session.id if isinstance(session, SessionHandle) else session, name=name, class_=class_,
+            project=project,
         )  # fmt: skip
         headers = {"Idempotency-Key": key or token_hex(16)}
         return TaskHandle(self.link, self.link.ask("POST", "/v1/tasks", wire.Task, body=body, headers=headers))
@@ -178,12 +211,16 @@ class Client:
         project: str = "",
         job: str = "",
         ttl_s: float = TTL_S,
+        idle_s: float | None = None,
+        lend: bool = False,
         renew: bool = True,
     ) -> SessionHandle:
         """Open a session, renewed from a thread until it is closed: `with client.session("fresnel") as session:`.
 
         Inside a job that has a session on this device already, that one is joined, and stays open at the end; name a
-        `mode` to get one of your own in any case. Without `renew` it ends after `ttl_s` seconds unless renewed.
+        `mode` to get one of your own in any case. Without `renew` it ends after `ttl_s` seconds unless renewed. It is
+        closed after `idle_s` seconds without work (None: the daemon's setting for its mode; 0: never). An exclusive one
+        with `lend` lets others run short slices while it has nothing to do.
         """
         device = self._device(device)
         if mode is None and self.job_session and device == (self.default_device or device):
@@ -193,8 +230,9 @@ class Client:
             if joined.device == device:
                 return SessionHandle(self, joined, own=False)
         body = wire.SessionOpen(
-            device=device, mode=mode or "shared", class_=class_, project=project, job=job, ttl_s=ttl_s
-        )
+            device=device, mode=mode or "shared", class_=class_, project=project, job=job, ttl_s=ttl_s, idle_s=idle_s,
+            lend=lend,
+        )  # fmt: skip
         # Not repeated after it was sent: nobody would close the session of the lost answer.
         session = SessionHandle(self, self.link.ask("POST", "/v1/sessions", wire.Session, body=body, repeat=False))
         if renew:
@@ -208,6 +246,60 @@ class Client:
     def open_session(self, id: str) -> SessionHandle:
         """A handle on a session that is there already; it is not renewed by itself. Raises `NotFound`."""
         return SessionHandle(self, self.link.ask("GET", f"/v1/sessions/{quote(id, safe='')}", wire.Session))
+
+    # -- projects -------------------------------------------------------------------------------------------------
+
+    def projects(self) -> list[wire.Project]:
+        """The projects that you may use; all of them for administrators."""
+        return self.link.ask("GET", "/v1/projects", wire.ProjectPage).items
+
+    def project(self, name: str = "default") -> wire.Project:
+        """A project, its budget and what was used; `default` is that of all who name none. Raises `NotFound`."""
+        return self.link.ask("GET", f"/v1/projects/{quote(name, safe='')}", wire.Project)
+
+    def set_project(self, name: str, share: float = 1.0, members: Sequence[str] = ()) -> wire.Project:
+        """Set up a project, or change it as a whole. Everybody may use it if it has no members. For administrators."""
+        body = msgspec.convert({"share": share, "members": list(members)}, wire.ProjectSet)
+        return self.link.ask("PUT", f"/v1/projects/{quote(name, safe='')}", wire.Project, body=body)
+
+    def remove_project(self, name: str) -> wire.Project:
+        """Remove a project; returns how it was. Raises `Conflict` while it has live tasks. For administrators."""
+        return self.link.ask("DELETE", f"/v1/projects/{quote(name, safe='')}", wire.Project)
+
+    def set_budget(
+        self,
+        name: str,
+        *,
+        user: str = "",
+        qpu_s: float | None = None,
+        shots: int | None = None,
+        period: str = "",
+        reset: bool = False,
+    ) -> wire.Project:
+        """Set what a project, or a user in it, may spend: device seconds and shots; None for no limit.
+
+        `period` is `month` for each calendar month (UTC), or empty for all that is spent since the last `reset`. For
+        administrators.
+        """
+        given = {"user": user, "qpu_s": qpu_s, "shots": shots, "period": period, "reset": reset}
+        body = msgspec.convert(given, wire.BudgetSet)
+        return self.link.ask("PUT", f"/v1/projects/{quote(name, safe='')}/budget", wire.Project, body=body)
+
+    def usage(
+        self,
+        by: Sequence[str] = ("project",),
+        *,
+        since: str | None = None,
+        until: str | None = None,
+        project: str | None = None,
+    ) -> list[wire.UsageRow]:
+        """What was used, summed up by some of project, user, class, device, month; months are such as `2026-11`."""
+        query = {"by": ",".join(by), "from": since, "to": until, "project": project}
+        return self.link.ask("GET", "/v1/usage", wire.UsagePage, query=query).items
+
+    def limits(self) -> list[wire.Limit]:
+        """How many tasks and sessions you may have, how fast you may submit, and what is in use."""
+        return self.link.ask("GET", "/v1/limits", wire.LimitPage).items
 
     # -- the daemon -----------------------------------------------------------------------------------------------
 

@@ -5,7 +5,7 @@ A log therefore replays to the same state whatever the policy was when it was wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from heapq import heappush
 from itertools import pairwise
 from math import inf, log
@@ -14,10 +14,15 @@ from typing import Any
 import msgspec
 
 from quarterdeck.core import events as ev
+from quarterdeck.core.accounts import Account, Charge, Ledger, Rules, Usage
 from quarterdeck.core.commands import Command
-from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
-from quarterdeck.core.policy import DeckPolicy, Policy, slicing
+from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window, holds
+from quarterdeck.core.parked import Parked
+from quarterdeck.core.policy import DeckPolicy, Moment, Place, Policy, slicing
 from quarterdeck.core.transition import SESSION, TASK, WINDOW, InvalidTransition, check
+from quarterdeck.core.windows import Timetable
+
+Noun = Task | Slice | Session | Device | Window | Calendar | Account | Usage
 
 
 class Step(msgspec.Struct):
@@ -30,13 +35,16 @@ class Step(msgspec.Struct):
     sessions: dict[str, Session] = {}
     devices: dict[str, Device] = {}
     windows: dict[str, Window] = {}
+    calendars: dict[str, Calendar] = {}
     notes: list[ev.NoteKept] = []
+    accounts: dict[str, Account] = {}
+    usage: dict[str, Usage] = {}
 
 
 class Books:
     """The state. Ended tasks stay until `forget_ended`; nothing else about them is remembered after that."""
 
-    def __init__(self, policy: Policy | None = None) -> None:
+    def __init__(self, policy: Policy | None = None, rules: Rules | None = None) -> None:
         self.policy = policy if policy is not None else DeckPolicy()
         self.policy.bind(self)
         self.now_s = 0.0
@@ -45,10 +53,17 @@ class Books:
         self.slices: dict[str, Slice] = {}
         self.sessions: dict[str, Session] = {}
         self.devices: dict[str, Device] = {}
-        self.windows: dict[str, Window] = {}
+        self.ledger = Ledger(rules or Rules(half_life_s=self.policy.settings.usage_half_life_s))
+        self.parked = Parked()
+        self.live: dict[str, int] = {}  # tasks that have not ended, by user
+        self.timetable = Timetable()
+        self.windows = self.timetable.windows
+        self.calendars: dict[str, Calendar] = {}
         self._ended: list[str] = []
         self._session_tasks: dict[str, dict[str, None]] = {}
         self._exclusive: dict[str, str] = {}
+        self._idlers: dict[str, Session] = {}
+        self._idle_alarms: set[str] = set()
         self._alarms: list[tuple[float, str, str]] = []
         self._due: dict[str, None] = {}
         self._step = Step()
@@ -82,12 +97,15 @@ class Books:
         device.shot_rate_hz, device.setup_s = event.shot_rate_hz, event.setup_s
         device.emulated, device.overhead_s = event.emulated, event.overhead_s
         device.modality, device.qubits = event.modality, event.qubits
+        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
         self._touch_device(device)
+        self._idle_clocks(device.id)
 
     def _DeviceRetired(self, event: ev.DeviceRetired) -> None:
         device = self.devices[event.device]
         device.declared, device.status, device.reason = False, "offline", "not in the daemon's configuration"
         self._touch_device(device)
+        self._idle_clocks(device.id)
 
     def _DeviceChanged(self, event: ev.DeviceChanged) -> None:
         device = self.devices[event.device]
@@ -99,6 +117,7 @@ class Books:
         if event.status == "online":
             device.faults, device.not_before_s = 0, 0.0
         self._touch_device(device)
+        self._idle_clocks(device.id)
 
     def _DevicePaused(self, event: ev.DevicePaused) -> None:
         device = self.devices[event.device]
@@ -107,41 +126,67 @@ class Books:
         self._touch_device(device)
 
     def _WindowSet(self, event: ev.WindowSet) -> None:
-        window = self.windows[event.window] = Window(
+        window = Window(
             id=event.window, device=event.device, kind=event.kind, start_s=event.start_s, end_s=event.end_s,
-            hard=event.hard, reason=event.reason,
+            hard=event.hard, reason=event.reason, slack_s=event.slack_s, user=event.user, project=event.project,
+            calendar=event.calendar,
         )  # fmt: skip
-        self._alarm(window.start_s, "window", window.id)
-        self._alarm(window.end_s, "window", window.id)
+        self.timetable.add(window)
+        self._window_alarms(window)
         self._touch_window(window)
+        if (calendar := self.calendars.get(event.calendar)) is not None:
+            calendar.planned_s = event.start_s
+            self._step.calendars[calendar.id] = calendar
 
     def _WindowBegan(self, event: ev.WindowBegan) -> None:
         window = self.windows[event.window]
         check(WINDOW, "window", window.id, window.state, "on")
-        window.state, window.began_s = "on", event.at_s
-        self.devices[window.device].register = ""
-        self._step.devices[window.device] = self.devices[window.device]
+        self.timetable.begin(window)
+        window.state, window.began_s, window.end_s = "on", event.at_s, event.end_s or window.end_s
+        if window.kind != "reservation":
+            self.devices[window.device].register = ""
+            self._step.devices[window.device] = self.devices[window.device]
+        self._window_alarms(window)
         self._touch_window(window)
+        self._idle_clocks(window.device)
 
     def _WindowCleared(self, event: ev.WindowCleared) -> None:
-        window = self.windows.pop(event.window)
+        window = self.windows[event.window]
         check(WINDOW, "window", window.id, window.state, "over")
+        self.timetable.remove(window)
         window.state = "over"
         self._touch_window(window)
+        self._idle_clocks(window.device)
+
+    def _CalendarSet(self, event: ev.CalendarSet) -> None:
+        self.calendars[event.calendar] = self._step.calendars[event.calendar] = Calendar(
+            id=event.calendar, device=event.device, kind=event.kind, rule=event.rule, start_s=event.start_s,
+            duration_s=event.duration_s, zone=event.zone, hard=event.hard, slack_s=event.slack_s, user=event.user,
+            project=event.project, reason=event.reason,
+        )  # fmt: skip
+
+    def _CalendarCleared(self, event: ev.CalendarCleared) -> None:
+        calendar = self.calendars.pop(event.calendar)
+        calendar.state = "cleared"
+        self._step.calendars[calendar.id] = calendar
 
     def _SessionOpened(self, event: ev.SessionOpened) -> None:
         session = self.sessions[event.session] = Session(
             id=event.session, user=event.user, device=event.device, ttl_s=event.ttl_s, mode=event.mode,
             class_=event.class_, project=event.project, job=event.job, token=event.token,
-            opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s,
+            opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s, idle_s=event.idle_s,
+            lend_s=event.lend_s,
         )  # fmt: skip
         if session.mode == "exclusive":
             self._exclusive[session.device] = session.id
+        if session.idle_s:
+            self._idlers[session.id] = session
+            self._idle_clock(session)
         self._touch_session(session)
 
     def _SessionRenewed(self, event: ev.SessionRenewed) -> None:
         session = self.sessions[event.session]
-        session.expires_s = event.at_s + session.ttl_s
+        session.expires_s = event.expires_s or event.at_s + session.ttl_s
         self._touch_session(session)
 
     def _SessionClosed(self, event: ev.SessionClosed) -> None:
@@ -150,6 +195,7 @@ class Books:
         session.state, session.reason, session.closed_s = "closed", event.reason, event.at_s
         if self._exclusive.get(session.device) == session.id:
             del self._exclusive[session.device]
+        self._idlers.pop(session.id, None)
         self._touch_session(session)
 
     def _Submitted(self, event: ev.Submitted) -> None:
@@ -167,8 +213,12 @@ class Books:
                 session.attained_s += event.at_s - session.idle_from_s  # it thought
                 self._step.sessions[session.id] = session
             mates[task.id] = None
+            if session.idle_s:
+                self._idle_clock(session)
         if task.deadline_s:
             self._alarm(task.deadline_s, "task", task.id)
+        self.live[task.user] = self.live.get(task.user, 0) + 1
+        self.ledger.hold(task, self.devices[task.device], task.shots)
         self._wait(task)
         self._step.tasks[task.id] = task
         for device in task.eligible:
@@ -208,18 +258,22 @@ class Books:
         task.slices += 1
         task.started_s = task.started_s or event.at_s
         if event.device:
+            self.ledger.hold(task, self.devices[task.device], task.remaining, -1)
             task.device = event.device
+            self.ledger.hold(task, self.devices[task.device], task.remaining)
         task.devices = ()
         device = self.devices[task.device]
+        setup_s = slicing.setup_s(task, device)
         if device.lanes > 1 or not task.register:
             device.register = ""
         elif device.register != task.register:
             device.register, device.register_s = task.register, event.at_s
         slice = Slice(
             task=task.id, index=event.index, device=device.id, shots=event.shots, started_s=event.at_s,
-            after=device.last_handle,
+            after=device.last_handle, setup_s=setup_s, bound_s=event.bound_s,
         )  # fmt: skip
         self.slices[slice.key] = slice
+        self.ledger.fly(task, slice, 1)
         device.running.append(slice.key)
         self._step.slices[slice.key] = slice
         self._touch_device(device)
@@ -235,7 +289,7 @@ class Books:
     def _SliceFinished(self, event: ev.SliceFinished) -> None:
         slice = self._running(event.task, event.index)
         slice.state, slice.ended_s, slice.shots_done = "finished", event.at_s, event.shots
-        task, device = self._take_back(slice, event.qpu_s)
+        task, device = self._take_back(slice, event.qpu_s, event.setup_s, event.shots)
         device.finished += 1
         device.faults, device.not_before_s = 0, 0.0
         task.shots_done += event.shots
@@ -265,7 +319,7 @@ class Books:
 
     def _TaskPaused(self, event: ev.TaskPaused) -> None:
         task = self.tasks[event.task]
-        self.policy.remove(task)
+        self._leave(task)
         task.not_before_s = event.until_s
         self._wait(task)
         self._alarm(event.until_s, "device", task.device)
@@ -282,10 +336,29 @@ class Books:
     def _Tick(self, event: ev.Tick) -> None:
         pass
 
+    def _ProjectSet(self, event: ev.ProjectSet) -> None:
+        account = self.ledger.account(event.project)
+        account.declared, account.share, account.members = True, event.share, event.members
+        self._budgets_changed([account])
+
+    def _ProjectRemoved(self, event: ev.ProjectRemoved) -> None:
+        self._budgets_changed(self.ledger.remove(event.project))
+
+    def _BudgetSet(self, event: ev.BudgetSet) -> None:
+        account = self.ledger.account(event.project, event.user)
+        account.budget_qpu_s, account.budget_shots, account.period = event.qpu_s, event.shots, event.period
+        if event.reset:
+            account.spent_qpu_s = account.month_qpu_s = 0.0
+            account.spent_shots = account.month_shots = 0
+        self._budgets_changed([account])
+
     # -- what can be told -----------------------------------------------------------------------------------------
 
     def blocked(self, device: Device) -> str | None:
-        """Why nothing may start on the device at all, or None: a status, a window's kind, or `paused`."""
+        """Why nothing may start on the device at all, or None: a status, a window's kind, or `paused`.
+
+        A reservation does not count: its holder's tasks run. See `holder`.
+        """
         if device.status != "online":
             return device.status
         if self.now_s < device.not_before_s:
@@ -294,17 +367,48 @@ class Books:
         return window.kind if window else None
 
     def window_on(self, device: str) -> Window | None:
-        """The window that the device is in."""
-        return next((w for w in self.windows.values() if w.device == device and w.state == "on"), None)
+        """The calibration or maintenance that the device is in; of several the one that ends last."""
+        return self.timetable.closed_by(device)
+
+    def holder(self, device: Device) -> tuple[str, str] | None:
+        """User and project (one may be empty) of the reservation that the device is in."""
+        reservation = self.timetable.reservation(device.id)
+        return reservation.holder if reservation is not None else None
 
     def gap_s(self, device: Device) -> float:
-        """Seconds until the next hard window."""
-        starts = [w.start_s for w in self.windows.values() if w.device == device.id and w.hard and w.state == "planned"]
-        return min(starts) - self.now_s if starts else inf
+        """Seconds until nothing may run any more, but for a reservation's holder; 0 in a window, inf if none comes."""
+        return self.timetable.gap_s(device.id, self.now_s)
+
+    def gap_for_s(self, device: Device, user: str, project: str) -> float:
+        """The same for this user's work for this project, in and across the reservations that it may use."""
+        window = self.timetable.next_closing(device.id, user, project)
+        return window.latest_s - self.now_s if window is not None else inf
 
     def fitting_shots(self, device: Device, task: Task) -> int:
         """How many shots the task's next slice may have, to end before the next hard window; 0 if none."""
-        return self.fit(device, task, self.gap_s(device))
+        return self.fit(device, task, self.gap_for_s(device, task.user, task.project))
+
+    def offers(self, device: Device) -> Iterator[Moment]:
+        """What the device has to give now, in order: to whom, and for how long; nothing if it is blocked.
+
+        An exclusive session is alone, but for what it lends while nothing of it is ready. A reservation is its
+        holder's; what is the holder's may also start before it, and run across its start.
+        """
+        if self.blocked(device) is not None:
+            return
+        holder = self.holder(device)
+        gap_s = self.gap_s(device) if holder is None else self.gap_for_s(device, *holder)
+        session = self.exclusive(device.id)
+        if session is not None:
+            own_s = self.gap_for_s(device, session.user, session.project)
+            yield Moment(device, self.now_s, own_s, session.id, holder)
+            if session.lend_s:
+                yield Moment(device, self.now_s, min(gap_s, session.lend_s), "", holder)
+            return
+        yield Moment(device, self.now_s, gap_s, "", holder)
+        ahead = self.timetable.next_closing(device.id)
+        if holder is None and ahead is not None and ahead.kind == "reservation":
+            yield Moment(device, self.now_s, self.gap_for_s(device, *ahead.holder), "", ahead.holder)
 
     # -- what policies ask ----------------------------------------------------------------------------------------
 
@@ -324,13 +428,42 @@ class Books:
         """See `policy.Facts`."""
         return task.remaining * slicing.shot_s(task, device, self.sessions.get(task.session))
 
-    def usage(self, project: str, user: str) -> float:
-        """See `policy.Facts`."""
-        return 0.0
+    def may_spend(self, task: Task, shots: int, device: Device | None = None) -> bool:
+        """Whether its budgets let a slice of so many shots start now (on this device, if not the task's own)."""
+        return self.payer_against(task, shots, device) is None
+
+    def payer_against(self, task: Task, shots: int, device: Device | None = None) -> Account | None:
+        """The account that does not let a slice start now, or None."""
+        return self.ledger.denier(task, self.bound_s(task, shots, device), shots, self.now_s)
+
+    def bound_s(self, task: Task, shots: int, device: Device | None = None) -> float:
+        """The most that a slice is charged, for `SliceStarted.bound_s`; 0 if no budget pays for it."""
+        return self.ledger.bound_s(device or self.devices[task.device], task, shots)
+
+    def usage(self, project: str, user: str = "") -> float:
+        """See `policy.Facts`; of the whole project without a user."""
+        account = self.ledger.accounts.get(f"{project}/{user}" if user else project)
+        return account.usage(self.now_s, self.ledger.rules.half_life_s) if account is not None else 0.0
 
     def share(self, project: str) -> float:
         """See `policy.Facts`."""
-        return 1.0
+        account = self.ledger.accounts.get(project)
+        return account.share if account is not None else 1.0
+
+    def unpaid(self, task: Task) -> Account | None:
+        """The account that a waiting task waits for, or None."""
+        spent = next((a for a in self.ledger.payers(task.project, task.user) if a.exhausted(self.now_s)), None)
+        if spent is None and task.id in self.parked:
+            return self.ledger.accounts[self.parked.account(task)]
+        return spent
+
+    def place(self, task: Task, device: Device) -> Place:
+        """Where a waiting task stands on a device: behind others of its account, if that cannot pay."""
+        return Place(self.parked.ahead(task), 0.0) if task.id in self.parked else self.policy.place(task, device)
+
+    def queued(self, device: str) -> int:
+        """How many tasks wait for the device."""
+        return self.policy.queued(device) + self.parked.count(device)
 
     def exclusive(self, device: str) -> Session | None:
         """The exclusive session that holds the device."""
@@ -347,12 +480,13 @@ class Books:
 
     # -- restoring ------------------------------------------------------------------------------------------------
 
-    def restore(self, nouns: Iterable[Task | Slice | Session | Device | Window], now_s: float, seq: int) -> None:
-        """Fill an empty deck with what a store kept: live tasks, slices in flight, open sessions, devices, windows.
+    def restore(self, nouns: Iterable[Noun], now_s: float, seq: int) -> None:
+        """Fill an empty deck with what a store kept: live tasks, slices in flight, open sessions, the rest.
 
         The same state as after replaying the whole log, ended tasks aside.
         """
         self.now_s, self.seq = now_s, seq
+        nouns = list(nouns)
         for noun in nouns:
             match noun:
                 case Device():
@@ -362,14 +496,21 @@ class Books:
                     self._alarm(noun.expires_s, "session", noun.id)
                     if noun.mode == "exclusive":
                         self._exclusive[noun.device] = noun.id
+                    if noun.idle_s:
+                        self._idlers[noun.id] = noun
+                        self._idle_alarm(noun)
                 case Window():
-                    self.windows[noun.id] = noun
-                    self._alarm(noun.start_s if noun.state == "planned" else noun.end_s, "window", noun.id)
-                    self._alarm(noun.end_s, "window", noun.id)
+                    self.timetable.add(noun)
+                    self._window_alarms(noun)
+                case Calendar():
+                    self.calendars[noun.id] = noun
                 case Slice():
                     self.slices[noun.key] = noun
                 case Task():
                     self.tasks[noun.id] = noun
+                    self.live[noun.user] = self.live.get(noun.user, 0) + 1
+        self.ledger.restore(noun for noun in nouns if isinstance(noun, Account | Usage))
+        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
         for task in sorted(self.tasks.values(), key=lambda task: task.seq):
             if task.deadline_s:
                 self._alarm(task.deadline_s, "task", task.id)
@@ -382,6 +523,14 @@ class Books:
         for device in self.devices.values():
             self._alarm(device.not_before_s, "device", device.id)
 
+    def nouns(self) -> Iterator[Noun]:
+        """Everything live, as `restore` takes it."""
+        yield from self.ledger.accounts.values()
+        yield from self.ledger.usage.values()
+        yield from (task for task in self.tasks.values() if not task.ended)
+        for kind in (self.slices, self.sessions, self.devices, self.windows, self.calendars):
+            yield from kind.values()
+
     def state(self) -> dict[str, Any]:
         """All live state as plain JSON values, for comparing two decks."""
         return {
@@ -392,7 +541,54 @@ class Books:
             "sessions": msgspec.to_builtins(self.sessions),
             "devices": msgspec.to_builtins(self.devices),
             "windows": msgspec.to_builtins(self.windows),
+            "accounts": msgspec.to_builtins(self.ledger.accounts),
+            "usage": {usage.id: msgspec.to_builtins(usage) for usage in self.ledger.usage.values()},
+            "calendars": msgspec.to_builtins(self.calendars),
         }
+
+    # -- idle clocks ----------------------------------------------------------------------------------------------
+
+    def _idle_clocks(self, device: str) -> None:
+        """The device came or went: what is idle on it goes on, or stands still."""
+        for session in self._idlers.values():
+            if session.device == device:
+                self._idle_clock(session)
+
+    def _idle_clock(self, session: Session) -> None:
+        """Let the session's idle clock run, stand still or start anew."""
+        before = (session.active_s, session.idled_s, session.used)
+        if session.id in self._session_tasks:
+            session.active_s, session.idled_s, session.used = None, 0.0, True
+        elif self._usable(session) and (session.used or session.mode != "batch"):
+            if session.active_s is None:
+                session.active_s, session.idled_s = self.now_s - session.idled_s, 0.0
+                self._idle_alarm(session)
+        elif session.active_s is not None:
+            session.idled_s, session.active_s = self.now_s - session.active_s, None
+        if before != (session.active_s, session.idled_s, session.used):
+            self._step.sessions[session.id] = session
+
+    def _usable(self, session: Session) -> bool:
+        """Whether the session's tasks could run on its device."""
+        device = self.devices.get(session.device)
+        if device is None or device.status != "online" or self.timetable.closed_by(device.id) is not None:
+            return False
+        holder = self.holder(device)
+        return holder is None or holds(holder, session.user, session.project)
+
+    def _idle_alarm(self, session: Session) -> None:
+        # One at a time: it is set again when it rings, not at each task's end.
+        if session.active_s is not None and session.id not in self._idle_alarms:
+            self._idle_alarms.add(session.id)
+            self._alarm(session.active_s + session.idle_s, "idle", session.id)
+
+    def _window_alarms(self, window: Window) -> None:
+        if window.state == "on":
+            self._alarm(window.end_s, "window", window.id)
+            return
+        self._alarm(window.start_s, "window", window.id)
+        if window.slack_s:
+            self._alarm(window.latest_s, "window", window.id)
 
     # -- small change ---------------------------------------------------------------------------------------------
 
@@ -403,7 +599,7 @@ class Books:
     def _move(self, task: Task, to: str) -> None:
         check(TASK, "task", task.id, task.state, to)
         if task.state == "queued":
-            self.policy.remove(task)
+            self._leave(task)
         task.state = to  # type: ignore[assignment]  # the table has only its states
         if to == "queued":
             self._wait(task)
@@ -412,6 +608,10 @@ class Books:
     def _end(self, task: Task, to: str, at_s: float) -> None:
         self._move(task, to)
         task.ended_s = at_s
+        self.ledger.hold(task, self.devices[task.device], task.remaining, -1)
+        left = self.live[task.user] = self.live[task.user] - 1
+        if not left:
+            del self.live[task.user]
         self._ended.append(task.id)
         if to == "done":
             self._learn_size(task)
@@ -423,6 +623,8 @@ class Books:
                 if (session := self.sessions.get(task.session)) is not None:
                     session.idle_from_s = at_s
                     self._step.sessions[session.id] = session
+                    if session.idle_s:
+                        self._idle_clock(session)
         for device in task.eligible:
             self._due[device] = None
 
@@ -446,8 +648,32 @@ class Books:
         weight = max(0.05, 1.0 / device.overheads)
         device.overhead_s += weight * (min(60.0, max(0.0, seconds)) - device.overhead_s)
 
-    def _take_back(self, slice: Slice, qpu_s: float) -> tuple[Task, Device]:
-        """The slice is over: free its lane."""
+    def _leave(self, task: Task) -> None:
+        if task.id in self.parked:
+            self.parked.remove(task)
+        else:
+            self.policy.remove(task)
+
+    def _settle(self, task: Task, slice: Slice, qpu_s: float, setup_s: float, shots: int) -> None:
+        self.ledger.fly(task, slice, -1)
+        if shots:
+            device = self.devices[task.device]
+            self.ledger.hold(task, device, task.remaining, -1)
+            self.ledger.hold(task, device, task.remaining - shots)
+        failed = slice.state == "failed"
+        charge = Charge(slice.device, slice.index == 0, slice.bound_s, qpu_s, setup_s, shots, failed)
+        accounts, usage = self.ledger.settle(task, slice.ended_s, charge)
+        self._step.accounts.update((account.id, account) for account in accounts)
+        self._step.usage.update((entry.id, entry) for entry in usage)
+
+    def _budgets_changed(self, accounts: list[Account]) -> None:
+        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
+        self._step.accounts.update((account.id, account) for account in accounts)
+
+    def _take_back(
+        self, slice: Slice, qpu_s: float, setup_s: float = 0.0, shots: int = 0
+    ) -> tuple[Task, Device]:  # fmt: skip
+        """The slice is over: free its lane and charge it; `task` still counts its shots as to be run."""
         del self.slices[slice.key]
         task, device = self.tasks[slice.task], self.devices[slice.device]
         task.qpu_s += qpu_s
@@ -456,6 +682,7 @@ class Books:
         if (session := self.sessions.get(task.session)) is not None:
             session.attained_s += seconds
             self._step.sessions[session.id] = session
+        self._settle(task, slice, qpu_s, setup_s, shots)
         self.policy.served(device, task, seconds)
         self._step.slices[slice.key] = slice
         self._touch_device(device)

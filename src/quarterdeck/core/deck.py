@@ -5,16 +5,22 @@ Whatever it decides is an event too, recorded beside the one that caused it, so 
 
 from __future__ import annotations
 
-from heapq import heappop
+from collections.abc import Collection
+from math import inf
 
 import msgspec
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.books import Books, Step
-from quarterdeck.core.commands import BeginWindow, CancelSlice, EndWindow, StartSlice
+from quarterdeck.core import month as calendar
+from quarterdeck.core.accounts import Account, Rules, estimate_us
+from quarterdeck.core.books import Step
+from quarterdeck.core.commands import CancelSlice, StartSlice
 from quarterdeck.core.nouns import Device, Task
+from quarterdeck.core.parked import Key
 from quarterdeck.core.policy import Choice, Fifo, Moment, Policy
 from quarterdeck.core.transition import TASK, InvalidTransition, check
+from quarterdeck.core.turns import Turns
+from quarterdeck.core.windows import check_window
 from quarterdeck.errors import Conflict, NotFound
 
 
@@ -37,12 +43,20 @@ class Retry(msgspec.Struct, frozen=True):
         return min(self.longest_pause_s, self.pause_s * 2.0 ** min(faults - 1, 30))
 
 
-class Deck(Books):
+class Deck(Turns):
     """The state machine."""
 
-    def __init__(self, policy: Policy | None = None, retry: Retry | None = None) -> None:
-        super().__init__(policy)
+    def __init__(self, policy: Policy | None = None, retry: Retry | None = None, rules: Rules | None = None) -> None:
+        super().__init__(policy, rules)
         self.retry = retry if retry is not None else Retry()
+
+    def twin(self, policy: Policy) -> Deck:
+        """A deck in the same state, with copies of every record; what its policy learned is left behind."""
+        twin = Deck(policy, self.retry, self.ledger.rules)
+        twin.restore((msgspec.structs.replace(noun) for noun in self.nouns()), now_s=self.now_s, seq=self.seq)
+        for device in twin.devices.values():
+            device.running = [*device.running]
+        return twin
 
     def handle(self, event: ev.Event) -> Step:
         """Take in what happened and decide what follows.
@@ -53,12 +67,16 @@ class Deck(Books):
         if event.at_s < self.now_s:  # the clock was set back: time stands still until it has caught up
             event = msgspec.structs.replace(event, at_s=self.now_s)
         self._check(event)
+        if isinstance(event, ev.SessionRenewed):
+            event = self._renewal(event)
         step = self._step = Step()
         self._record(event)
         self._follow(event)
         self._pass_time()
         while self._due:
-            self._serve(self.devices[self._due.popitem()[0]])
+            device = self.devices[self._due.popitem()[0]]
+            self._serve(device)
+            self._begin_idle(device)
         return step
 
     # -- admission ------------------------------------------------------------------------------------------------
@@ -71,6 +89,7 @@ class Deck(Books):
                     self._known(device)
                 if event.task in self.tasks:
                     raise Conflict(f"task {event.task} exists already")
+                self._afford(event)
                 if event.devices and (event.session or event.devices[0] != event.device):
                     raise Conflict("a task of a session runs on the session's device alone")
                 if event.deadline_s and event.deadline_s <= max(event.at_s, self.now_s):
@@ -85,18 +104,20 @@ class Deck(Books):
                 self._known(event.device)
                 if event.session in self.sessions:
                     raise Conflict(f"session {event.session} exists already")
-                holder = self._exclusive.get(event.device)
-                if event.mode == "exclusive" and holder:
-                    raise Conflict(f"device {event.device} is held by another exclusive session")
+                self.ledger.welcome(event.project, event.user)
+                self._check_opening(event)
             case ev.SessionRenewed() | ev.SessionClosed():
                 if event.session not in self.sessions:
                     raise NotFound("open session", event.session)
             case ev.WindowSet():
                 self._known(event.device)
-                if event.window in self.windows:
-                    raise Conflict(f"window {event.window} exists already")
-                if not event.at_s < event.end_s or not event.start_s < event.end_s:
-                    raise Conflict("a window must end after it starts, and not in the past")
+                check_window(event, self.timetable, self.exclusive(event.device))
+            case ev.CalendarSet():
+                self._known(event.device)
+                self._check_calendar(event)
+            case ev.CalendarCleared():
+                if event.calendar not in self.calendars:
+                    raise NotFound("calendar", event.calendar)
             case ev.WindowCleared():
                 if event.window not in self.windows:
                     raise NotFound("window", event.window)
@@ -116,8 +137,33 @@ class Deck(Books):
                 if task is None:
                     raise NotFound("task", event.task)
                 check(TASK, "task", task.id, task.state, "cancelled" if task.state == "queued" else "cancelling")
+            case ev.ProjectSet():
+                if "/" in event.project or not 0 < event.share < inf:
+                    raise Conflict("a project's name has no slash, and its share is a positive number")
+            case ev.BudgetSet():
+                account = self.ledger.accounts.get(event.project)
+                if event.project and (account is None or not account.declared):
+                    raise NotFound("project", event.project)
+                if account is not None and event.user and account.members and event.user not in account.members:
+                    raise Conflict(f"{event.user} is no member of project {event.project}")
+                if not 0 <= (event.qpu_s or 0.0) < inf or (event.shots or 0) < 0:
+                    raise Conflict("a budget is 0 or more device seconds or shots")
+            case ev.ProjectRemoved():
+                if event.project not in self.ledger.accounts or not self.ledger.accounts[event.project].declared:
+                    raise NotFound("project", event.project)
+                live = sum(task.project == event.project and not task.ended for task in self.tasks.values())
+                open_ = sum(session.project == event.project for session in self.sessions.values())
+                if live or open_:
+                    raise Conflict(f"project {event.project} has {live} tasks and {open_} sessions that have not ended")
             case _:
                 pass
+
+    def _afford(self, event: ev.Submitted) -> None:
+        """Raise unless the user may work in the project and the budgets bear the task."""
+        self.ledger.welcome(event.project, event.user)
+        if self.ledger.payers(event.project, event.user):
+            estimate = estimate_us(self.devices[event.device], event.estimate_s, event.shots, event.shots)
+            self.ledger.admit(event.project, event.user, estimate, event.shots, max(event.at_s, self.now_s))
 
     def _known(self, device: str) -> Device:
         known = self.devices.get(device)
@@ -144,22 +190,23 @@ class Deck(Books):
             case ev.Cancelled():
                 self._stop(self.tasks[event.task])
             case ev.WindowCleared():
-                window = self._step.windows[event.window]
-                if window.began_s:
-                    self._step.commands.append(EndWindow(device=window.device, window=window.id))
+                self._end_window(self._step.windows[event.window])
+            case ev.ProjectSet() | ev.BudgetSet():
+                for account in list(self._step.accounts):
+                    self._unpark_all(account)
+            case ev.CalendarSet():
+                self._plan(event.calendar)
+            case ev.CalendarCleared():
+                self._unplan(self._step.calendars[event.calendar])
             case _:
                 pass
         if isinstance(event, ev.SliceFinished | ev.SliceFailed):
             task = self.tasks[event.task]
+            for payer in self.ledger.payers(task.project, task.user):
+                self._unpark_heads(payer)
             if task.state == "queued" and task.session and task.session not in self.sessions:
                 self._call_off(task.id, by=f"session {task.session} closed")  # what is left of it
             self._keep_deadline(task)
-
-    def _keep_deadline(self, task: Task) -> None:
-        """What is not done by its deadline is of no use to anybody: it makes way."""
-        if task.deadline_s and task.deadline_s <= self.now_s and task.state == "queued":
-            said = f"its deadline passed with {task.remaining} of {task.shots} shots left"
-            self._record(ev.TaskFailed(at_s=self.now_s, task=task.id, code="deadline_missed", message=said))
 
     def _meet_fault(self, event: ev.SliceFailed) -> None:
         task = self.tasks[event.task]
@@ -187,48 +234,30 @@ class Deck(Books):
         if task.state == "cancelling":
             self._step.commands.append(CancelSlice(device=task.device, key=f"{task.id}/{task.slices - 1}"))
 
-    def _pass_time(self) -> None:
-        """Let everything happen whose time has come."""
-        while self._alarms and self._alarms[0][0] <= self.now_s:
-            _, kind, id = heappop(self._alarms)
-            if kind == "device":
-                self._due[id] = None
-            elif kind == "task":
-                if (task := self.tasks.get(id)) is not None:
-                    self._keep_deadline(task)
-            elif kind == "session" and (session := self.sessions.get(id)):
-                if session.expires_s > self.now_s:
-                    self._alarm(session.expires_s, "session", id)
-                    continue
-                closed = ev.SessionClosed(at_s=self.now_s, session=id, reason="expired")
-                self._record(closed)
-                self._follow(closed)
-            elif kind == "window" and (window := self.windows.get(id)):
-                if window.end_s <= self.now_s:
-                    cleared = ev.WindowCleared(at_s=self.now_s, window=id)
-                    self._record(cleared)
-                    self._follow(cleared)
-                elif window.state == "planned":
-                    self._record(ev.WindowBegan(at_s=self.now_s, window=id))
-                    self._step.commands.append(
-                        BeginWindow(device=window.device, window=id, kind=window.kind, end_s=window.end_s)
-                    )
-
     def _serve(self, device: Device) -> None:
         """Fill the device's free lanes."""
-        while len(device.running) < device.lanes and self.blocked(device) is None:
-            lane = self._exclusive.get(device.id, "")
-            choice = self._choose(Moment(device, self.now_s, self.gap_s(device), lane))
-            if choice is None:
-                wake_s = self.policy.wake_s(device, lane)
-                if wake_s is not None:
+        denied: set[str] = set()
+        while len(device.running) < device.lanes:
+            for moment in self.offers(device):
+                while (choice := self._choose(moment)) is None and self._unpark_at(device, moment.lane, denied):
+                    pass
+                if choice is not None:
+                    break
+                if (wake_s := self.policy.wake_s(device, moment.lane)) is not None:
                     self._alarm(wake_s, "device", device.id)
+            else:
                 return  # a window's own alarm comes back here
             task, shots = choice.task, choice.shots
+            if (payer := self.payer_against(task, shots, device)) is not None:
+                denied.add(task.id)
+                self._park(task, payer)
+                continue
+            cause = "exclusive" if moment.lane else "reservation" if moment.holder else choice.cause
             started = ev.SliceStarted(
                 at_s=self.now_s, task=task.id, index=task.slices, shots=shots,
                 device="" if task.device == device.id else device.id,
-                cause=choice.cause, rival=choice.rival, score=round(choice.score, 4),
+                cause=cause, rival=choice.rival, score=round(choice.score, 4),
+                bound_s=self.bound_s(task, shots, device),
             )  # fmt: skip
             self._record(started)
             start = StartSlice(
@@ -249,7 +278,59 @@ class Deck(Books):
             self.policy = Fifo(self.policy.settings)
             self.policy.bind(self)
             for task in sorted(self.tasks.values(), key=lambda task: task.seq):
-                if task.state == "queued":
+                if task.state == "queued" and task.id not in self.parked:
                     self._wait(task)
             choice = self.policy.pick(moment)
             return msgspec.structs.replace(choice, cause="fallback") if choice is not None else None
+
+    # -- budgets --------------------------------------------------------------------------------------------------
+
+    def _park(self, task: Task, payer: Account) -> None:
+        """Take a task whose account cannot pay now out of the policy, so that it is in nobody's way."""
+        self._leave(task)
+        self._park_under(task, payer)
+
+    def _park_under(self, task: Task, payer: Account) -> None:
+        session = self.sessions.get(task.session)
+        self.parked.add(task, payer.id, task.session if session is not None and session.mode == "exclusive" else "")
+        if payer.period == "month" and payer.exhausted(self.now_s):
+            self._alarm(calendar.start_s(calendar.month_of(self.now_s) + 1), "account", payer.id)
+
+    def _unpark(self, task: Task) -> None:
+        self.parked.remove(task)
+        self._wait(task)
+        for device in task.eligible:
+            self._due[device] = None
+
+    def _unpark_all(self, id: str) -> None:
+        """The account can pay again: its tasks compete as before."""
+        account = self.ledger.accounts.get(id)
+        if account is None or not account.exhausted(self.now_s):
+            for task in self.parked.all_of(id):
+                self._unpark(task)
+
+    def _unpark_heads(self, payer: Account) -> None:
+        """Something of the account ended, so perhaps something may start: one task of each line, to keep this short."""
+        if not payer.exhausted(self.now_s):
+            for key in self.parked.lines(payer.id):
+                self._unpark_one(key)
+
+    def _unpark_at(self, device: Device, session: str, denied: Collection[str]) -> bool:
+        """Nothing else is there to run: let one task compete that its account can pay for, if not denied just now."""
+        return any(self._unpark_one(key, denied) for key in self.parked.at(device.id, session))
+
+    def _unpark_one(self, key: Key, denied: Collection[str] = ()) -> bool:
+        while (task := self.parked.head(key)) is not None and task.id not in denied:
+            device = self.devices[key[1]]
+            shots = self.fitting_shots(device, task)
+            if not shots:
+                return False
+            payer = self.payer_against(task, shots, device)
+            if payer is None:
+                self._unpark(task)
+                return True
+            if payer.id == key[0]:
+                return False
+            self.parked.remove(task)  # it waits for another account now
+            self._park_under(task, payer)
+        return False

@@ -53,15 +53,25 @@ class DeviceChanged(Event, frozen=True, tag=True):
 
 
 class WindowSet(Event, frozen=True, tag=True):
-    """A time block on a device, from `start_s` to `end_s`. No slice starts that cannot end before a hard one."""
+    """A time block on a device, from `start_s` to `end_s`. No slice starts that cannot end before a hard one.
+
+    In a calibration or maintenance nothing runs. In a reservation the tasks of `user`, of `project`, or of that user
+    for that project run, also across its start, and nobody else's. With `slack_s` it is movable: it begins as soon as
+    the device has nothing to do, `slack_s` after `start_s` at the latest, and keeps its length. `calendar`: it is an
+    occurrence of that one, planned by the deck.
+    """
 
     window: str
     device: str
-    kind: Literal["calibration", "maintenance"]
+    kind: Literal["calibration", "maintenance", "reservation"]
     start_s: float
     end_s: float
     hard: bool = True
     reason: str = ""
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
+    calendar: str = ""
 
 
 class WindowCleared(Event, frozen=True, tag=True):
@@ -71,15 +81,45 @@ class WindowCleared(Event, frozen=True, tag=True):
 
 
 class WindowBegan(Event, frozen=True, tag=True):
-    """Decided: the time block is on."""
+    """Decided: the time block is on. `end_s` is when it ends; 0 for as planned."""
 
     window: str
+    end_s: float = 0.0
+
+
+class CalendarSet(Event, frozen=True, tag=True):
+    """Windows of `duration_s` on a device that recur. The deck plans the next of them as `WindowSet` events.
+
+    `rule` is an RRULE of RFC 5545 that counts from `start_s`, evaluated on the clocks of the time zone `zone` (a name
+    of the IANA's). The other fields are those of its windows.
+    """
+
+    calendar: str
+    device: str
+    kind: Literal["calibration", "maintenance", "reservation"]
+    rule: str
+    start_s: float
+    duration_s: float
+    zone: str = "UTC"
+    hard: bool = True
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
+    reason: str = ""
+
+
+class CalendarCleared(Event, frozen=True, tag=True):
+    """No more windows of this calendar; those that it planned are cleared by events of their own, but for one on."""
+
+    calendar: str
 
 
 class SessionOpened(Event, frozen=True, tag=True):
     """A lease on access began. It ends `ttl_s` seconds after its opening or last renewal.
 
-    `token` is the SHA-256 of the bearer token that was given out with it.
+    `token` is the SHA-256 of the bearer token that was given out with it. It is closed once it was idle for `idle_s`
+    seconds; 0 for never. An exclusive session with `lend_s` lends its idle gaps: while nothing of it is ready, others'
+    slices of at most that length may run.
     """
 
     session: str
@@ -91,16 +131,19 @@ class SessionOpened(Event, frozen=True, tag=True):
     project: str = ""
     job: str = ""
     token: str = ""
+    idle_s: float = 0.0
+    lend_s: float = 0.0
 
 
 class SessionRenewed(Event, frozen=True, tag=True):
-    """The lease starts anew."""
+    """The lease starts anew, until `expires_s`; 0 for its whole length. The deck renews a batch that is at work."""
 
     session: str
+    expires_s: float = 0.0
 
 
 class SessionClosed(Event, frozen=True, tag=True):
-    """The lease is over: closed by someone, or expired. Its waiting tasks are cancelled by events of their own."""
+    """The lease is over: closed by someone, `expired`, or `idle`. Its waiting tasks are cancelled by own events."""
 
     session: str
     reason: str = "closed"
@@ -177,7 +220,8 @@ class SliceStarted(Event, frozen=True, tag=True):
     """Decided: this batch of shots goes to the device. Written down before the driver hears of it.
 
     `device` is there if it is not the task's own. `cause`: why this task and no other, see `policy.Cause`; `rival`: the
-    task that would have come next; `score`: by how much it was ahead of it.
+    task that would have come next; `score`: by how much it was ahead of it. `bound_s`: the most that it is charged if a
+    budget pays.
     """
 
     task: str
@@ -187,6 +231,7 @@ class SliceStarted(Event, frozen=True, tag=True):
     cause: str = ""
     rival: str = ""
     score: float = 0.0
+    bound_s: float = 0.0
 
 
 class SliceAccepted(Event, frozen=True, tag=True):
@@ -257,6 +302,38 @@ class PolicyFailed(Event, frozen=True, tag=True):
     message: str
 
 
+class ProjectSet(Event, frozen=True, tag=True):
+    """A project was set up, or changed; "" is the project of all who name none.
+
+    `share` is its weight in fair shares; `members` are the users who may use it, all if there are none. From the first
+    project with a name on, only projects that were set up may be named.
+    """
+
+    project: str
+    share: float = 1.0
+    members: tuple[str, ...] = ()
+
+
+class ProjectRemoved(Event, frozen=True, tag=True):
+    """A project is no more; its budgets and what was spent of them are forgotten, its usage reports are kept."""
+
+    project: str
+
+
+class BudgetSet(Event, frozen=True, tag=True):
+    """What a project, or with `user` that user in it, may spend: device seconds and shots; None for no limit.
+
+    `period` "month": in each calendar month (UTC); "": in all since the last `reset`, which counts anew from 0.
+    """
+
+    project: str
+    user: str = ""
+    qpu_s: float | None = None
+    shots: int | None = None
+    period: Literal["", "month"] = ""
+    reset: bool = False
+
+
 class Tick(Event, frozen=True, tag=True):
     """Time went by. Not written down itself: what it brings about is."""
 
@@ -266,6 +343,8 @@ EVENTS: tuple[type[Event], ...] = (
     SessionOpened, SessionRenewed, SessionClosed, Submitted, TaskImported, NoteKept, Cancelled,
     SliceStarted, SliceAccepted, SliceFinished, SliceFailed, TaskPaused, TaskFailed, DevicePaused, PolicyFailed,
     Tick,
+    ProjectSet, ProjectRemoved, BudgetSet,
+    Tick, CalendarSet, CalendarCleared,
 )  # fmt: skip
 
 _AnyEvent = (
@@ -273,6 +352,8 @@ _AnyEvent = (
     | SessionOpened | SessionRenewed | SessionClosed | Submitted | TaskImported | NoteKept | Cancelled
     | SliceStarted | SliceAccepted | SliceFinished | SliceFailed | TaskPaused | TaskFailed | DevicePaused | PolicyFailed
     | Tick
+    | ProjectSet | ProjectRemoved | BudgetSet
+    | Tick | CalendarSet | CalendarCleared
 )  # fmt: skip
 
 encode = msgspec.json.Encoder().encode

@@ -1,4 +1,4 @@
-"""The state that the core keeps: tasks, slices in flight, sessions, devices, windows.
+"""The state that the core keeps: tasks, slices in flight, sessions, devices, windows, calendars.
 
 Each is a plain record that goes through JSON unchanged, so that a restart restores exactly what was.
 """
@@ -10,6 +10,7 @@ from typing import Literal
 import msgspec
 
 TaskState = Literal["queued", "running", "cancelling", "done", "failed", "cancelled"]
+WindowKind = Literal["calibration", "maintenance", "reservation"]
 ENDED = frozenset({"done", "failed", "cancelled"})
 
 
@@ -85,6 +86,8 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     Attributes:
         handle: What the device calls it, if that is written down.
         after: The device's last handle before this slice.
+        setup_s: The set-up that it needs, at the longest.
+        bound_s: The most that it is charged; 0 for no bound.
     """
 
     task: str
@@ -98,6 +101,8 @@ class Slice(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     error: str = ""
     handle: str = ""
     after: str = ""
+    setup_s: float = 0.0
+    bound_s: float = 0.0
 
     @property
     def key(self) -> str:
@@ -112,6 +117,11 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
         attained_s: Seconds that it has had: on devices, and thinking between its tasks. The rest of its time it waited.
         idle_from_s: Since when it has had nothing to run, if it has nothing.
         errors, error_sum: Tasks of it whose device time was estimated, and the sum of ln(actual / estimate).
+        idle_s, lend_s: See `events.SessionOpened`.
+        active_s: Its idle clock reads `now - active_s`; None while that clock stands still: something of the session
+            waits or runs, or its device is offline, in maintenance or in a window.
+        idled_s: What the idle clock read when its device went away.
+        used: Something was submitted in it.
     """
 
     id: str
@@ -132,6 +142,11 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     idle_from_s: float = 0.0
     errors: int = 0
     error_sum: float = 0.0
+    idle_s: float = 0.0
+    lend_s: float = 0.0
+    active_s: float | None = None
+    idled_s: float = 0.0
+    used: bool = False
 
 
 class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
@@ -181,14 +196,61 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
 
 
 class Window(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
-    """A time block on a device."""
+    """A time block on a device. See `events.WindowSet`.
+
+    Attributes:
+        began_s: When it began; `end_s` then says when it ends, also if it began later than at `start_s`.
+    """
 
     id: str
     device: str
-    kind: Literal["calibration", "maintenance"]
+    kind: WindowKind
     start_s: float
     end_s: float
     hard: bool = True
     state: Literal["planned", "on", "over"] = "planned"
     began_s: float = 0.0
     reason: str = ""
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
+    calendar: str = ""
+
+    @property
+    def latest_s(self) -> float:
+        """When it begins at the latest."""
+        return self.start_s + self.slack_s
+
+    @property
+    def keeps_away(self) -> bool:
+        """Whether nothing (of others) starts that cannot end before `latest_s`."""
+        return self.hard or self.slack_s > 0
+
+    @property
+    def holder(self) -> tuple[str, str]:
+        """A reservation's user and project: its tasks are those of both, as far as they are given."""
+        return self.user, self.project
+
+
+def holds(holder: tuple[str, str], user: str, project: str) -> bool:
+    """Whether work of this user for this project is the holder's."""
+    return holder[0] in ("", user) and holder[1] in ("", project)
+
+
+class Calendar(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
+    """Windows that recur. See `events.CalendarSet`. `planned_s` is the start of the last window planned; 0 if none."""
+
+    id: str
+    device: str
+    kind: WindowKind
+    rule: str
+    start_s: float
+    duration_s: float
+    zone: str = "UTC"
+    hard: bool = True
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
+    reason: str = ""
+    planned_s: float = 0.0
+    state: Literal["set", "cleared"] = "set"

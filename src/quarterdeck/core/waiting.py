@@ -6,12 +6,15 @@ from typing import Literal
 
 import msgspec
 
+from quarterdeck.core import month as calendar
+from quarterdeck.core.accounts import Account
 from quarterdeck.core.deck import Deck
-from quarterdeck.core.nouns import Device, Task
+from quarterdeck.core.nouns import Device, Task, holds
+from quarterdeck.core.windows import whom
 
 Reason = Literal[
     "queue", "device_offline", "device_calibrating", "device_maintenance", "window_ahead", "exclusive_session",
-    "retrying", "running", "settled",
+    "retrying", "running", "settled", "budget", "reserved",
 ]  # fmt: skip
 
 
@@ -31,7 +34,7 @@ def why(deck: Deck, task: Task) -> Waiting:
     if task.state != "queued":
         return Waiting("running", f"slice {task.slices - 1} is on {task.device}", estimate_s=0.0)
     device = deck.devices[task.device]
-    place = deck.policy.place(task, device)
+    place = deck.place(task, device)
     reason, detail, hold_s = _reason(deck, task, device, place.position)
     estimate_s = None if hold_s is None else hold_s + (place.ahead_s + _running_s(deck, device)) / max(1, device.lanes)
     return Waiting(reason, detail, place.position, estimate_s)
@@ -49,22 +52,42 @@ def _reason(deck: Deck, task: Task, device: Device, position: int) -> tuple[Reas
         reason: Reason = "device_calibrating" if window.kind == "calibration" else "device_maintenance"
         left_s = window.end_s - now_s
         return reason, f"{device.id} is in {window.kind} for another {left_s:.0f} s", left_s
+    reservation = deck.timetable.reservation(device.id)
+    if reservation is not None and not holds(reservation.holder, task.user, task.project):
+        left_s = reservation.end_s - now_s
+        return "reserved", f"{device.id} is reserved for {whom(reservation.holder)} for another {left_s:.0f} s", left_s
     if now_s < device.not_before_s:
         left_s = device.not_before_s - now_s
         return "retrying", f"{device.id} pauses for {left_s:.0f} s after {device.faults} faults in a row", left_s
     if now_s < task.not_before_s:
         left_s = task.not_before_s - now_s
         return "retrying", f"it runs again in {left_s:.0f} s; {task.faults} of its runs went wrong", left_s
+    if (payer := deck.unpaid(task)) is not None:
+        return "budget", *_budget(payer, now_s)
     holder = deck.exclusive(device.id)
     if holder is not None and holder.id != task.session:
         return "exclusive_session", f"an exclusive session holds {device.id}", max(0.0, holder.expires_s - now_s)
     if not device.running and not deck.fitting_shots(device, task):
-        ahead = min(
-            (w for w in deck.windows.values() if w.device == device.id and w.state == "planned"),
-            key=lambda w: w.start_s,
-        )
-        return "window_ahead", f"it would not end before the next {ahead.kind} of {device.id}", ahead.end_s - now_s
+        ahead = deck.timetable.next_closing(device.id, task.user, task.project)
+        if ahead is not None:
+            until_s = ahead.end_s + ahead.slack_s - now_s
+            return "window_ahead", f"it would not end before the next {ahead.kind} of {device.id}", until_s
     return "queue", f"{position} tasks are ahead of it" if position != 1 else "1 task is ahead of it", 0.0
+
+
+def _budget(payer: Account, now_s: float) -> tuple[str, float | None]:
+    """What the account that cannot pay lacks, and seconds until it can, if that is known."""
+    whose = (
+        f"{payer.user} in project {payer.project or 'default'}"
+        if payer.user
+        else f"project {payer.project or 'default'}"
+    )
+    if not payer.exhausted(now_s):
+        return f"what is left of the budget of {whose} is kept for its {payer.flights} slices that run now", None
+    if payer.period == "month" and payer.budget_qpu_s != 0 and payer.budget_shots != 0:
+        next_s = calendar.start_s(calendar.month_of(now_s) + 1)
+        return f"the budget of {whose} is spent; it starts anew with the month", next_s - now_s
+    return f"the budget of {whose} is spent; an administrator can raise it", None
 
 
 def _running_s(deck: Deck, device: Device) -> float:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
+from quarterdeck.core.accounts import LONGEST
 from quarterdeck.devices.driver import Driver, Outcome, Slice, Target, Trace
 from quarterdeck.errors import BadProgram, DeviceUnavailable
 from quarterdeck.programs.result import GarbageOutcome, check_outcome
@@ -140,7 +141,7 @@ class Attempt:
         assert self._handle is not None
         rate_hz = self._target.shot_rate_hz
         planned_s = self._target.setup_s + (self._slice.shots / rate_hz if rate_hz else 0.0)
-        longest_s = 3 * planned_s + self._patience.grace_s
+        longest_s = LONGEST * planned_s + self._patience.grace_s
         try:
             async with asyncio.timeout(longest_s):
                 outcome = await self._driver.wait(self._handle)

@@ -13,6 +13,7 @@ from quarterdeck import places
 from quarterdeck.core.policy import PolicySettings, make_policy
 from quarterdeck.daemon.dialects.pasqal_cloud.settings import PasqalCloudSettings
 from quarterdeck.daemon.dialects.warden.settings import WardenSettings
+from quarterdeck.daemon.limits import LimitSettings
 from quarterdeck.errors import Invalid
 
 Positive = Annotated[float, Meta(gt=0)]
@@ -55,6 +56,19 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(description="How much longer than planned (three times over) a slice may run before it counts as hung."),
     ] = 120.0
     key_s: Annotated[Positive, Meta(description="How long an Idempotency-Key is remembered, in seconds.")] = 86400.0
+    exclusive_idle_s: Annotated[
+        float,
+        Meta(
+            ge=0, description="Exclusive sessions that ask for nothing else end after so many idle seconds; 0: never."
+        ),
+    ] = 300.0
+    batch_idle_s: Annotated[
+        float, Meta(ge=0, description="The same for batch sessions, from the end of their last task.")
+    ] = 60.0
+    lend_s: Annotated[
+        Positive,
+        Meta(description="Longest slice of others while an exclusive session lends its idle gaps, in seconds."),
+    ] = 10.0
 
 
 def _embedded() -> dict[str, dict[str, Any]]:
@@ -68,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     policy: PolicySettings = PolicySettings()
     warden: WardenSettings = WardenSettings()
     pasqal_cloud: PasqalCloudSettings = PasqalCloudSettings()
+    limits: LimitSettings = LimitSettings()
     devices: dict[str, dict[str, Any]] = msgspec.field(default_factory=_embedded)
 
     @property
@@ -104,6 +119,7 @@ def _address(where: str, text: str) -> tuple[str, int] | None:
 
 TABLES: dict[str, type[msgspec.Struct]] = {
     "daemon": DaemonSettings, "policy": PolicySettings, "warden": WardenSettings, "pasqal_cloud": PasqalCloudSettings,
+    "limits": LimitSettings,
 }  # fmt: skip
 """The tables of the file, but for the devices'."""
 

@@ -24,7 +24,10 @@ from quarterdeck.daemon import tokens, view
 from quarterdeck.daemon.engine import Engine
 from quarterdeck.daemon.imports import import_tasks
 from quarterdeck.daemon.keys import Key
+from quarterdeck.daemon.limits import Gate, LimitSettings
+from quarterdeck.daemon.projects import Projects, core_name
 from quarterdeck.daemon.store import Blob, TaskQuery
+from quarterdeck.daemon.windows import Windows
 from quarterdeck.devices.driver import Target
 from quarterdeck.errors import (
     BadProgram,
@@ -84,6 +87,16 @@ class Limits(msgspec.Struct, frozen=True):
     parameters_bytes: int = 64 * 1024
     wait_s: float = 60.0
     admissions: int = 100_000
+    users: LimitSettings = LimitSettings()
+    lend_s: float = 10.0
+    exclusive_idle_s: float = 300.0
+    batch_idle_s: float = 60.0
+
+    def idle_s(self, request: wire.SessionOpen) -> float:
+        """After how many idle seconds the session is closed; 0 for never."""
+        if request.idle_s is not None:
+            return request.idle_s
+        return {"exclusive": self.exclusive_idle_s, "batch": self.batch_idle_s}.get(request.mode, 0.0)
 
 
 def random_id(kind: str) -> str:
@@ -108,6 +121,9 @@ class Desk:
     ) -> None:
         self.engine = engine
         self.limits = limits
+        self.gate = Gate(limits.users, engine)
+        self.projects = Projects(engine)
+        self.windows = Windows(engine, new_id)
         self._new_id = new_id
         self._new_token = new_token
         self._summarise = summarise
@@ -193,7 +209,9 @@ class Desk:
             done.set_result(None)
 
     async def _submit(self, actor: Actor, request: wire.TaskSubmit, key: Key | None) -> wire.Task:
+        self.gate.submit(actor.user)
         admitted = await self._check(actor, request)
+        self.gate.enter(actor.user)
         answer = self._enter(actor, admitted, key)
         await self.engine.settled()
         if admitted.blob is not None:
@@ -208,7 +226,9 @@ class Desk:
         `note` is told their ids and kept before them: after a crash it may name tasks that never came to be, of which
         nobody was told.
         """
+        self.gate.submit(actor.user, len(requests))
         admitted = [await self._check(actor, request) for request in requests]
+        self.gate.enter(actor.user, len(requests))
         for one in admitted:  # a session may have closed while a later one was checked
             if one.session:
                 self._own_session(actor, one.session)
@@ -231,6 +251,7 @@ class Desk:
         if request.shots > target.max_shots:
             raise BadProgram("$.shots", f"{device} takes at most {target.max_shots} shots for one task")
         session = self._own_session(actor, request.session).id if request.session else self._default(actor, device)
+        self._project(request, session)
         blob: Blob | None = None
         if isinstance(request.program, str):
             try:
@@ -255,14 +276,25 @@ class Desk:
         """Hand a checked task to the core. It is durable once the engine has settled."""
         request, id = admitted.request, id or self._new_id("t")
         session = self._own_session(actor, admitted.session) if admitted.session else None
+        project = self._project(request, admitted.session)
         event = ev.Submitted(
             at_s=self.engine.now(), task=id, user=actor.user, device=admitted.device, program=admitted.info.id,
             shots=request.shots, parameters=admitted.parameters, session=admitted.session,
-            project=session.project if session else "", job=session.job if session else "", name=request.name,
+            project=project, job=session.job if session else "", name=request.name,
             class_=session.class_ if session else request.class_,
         )  # fmt: skip
         step = self.engine.handle(event, blobs=[admitted.blob] if admitted.blob else [], key=key)
         return view.task(step.tasks[id])  # as it is in this very record, which is what becomes durable
+
+    def _project(self, request: wire.TaskSubmit, session: str) -> str:
+        """Who pays: the session's project, or the one that the request names."""
+        project = core_name(request.project)
+        if not session:
+            return project
+        of_session = self.engine.deck.sessions[session].project
+        if request.project and project != of_session:
+            raise Conflict(f"session {session} is in project {of_session or 'default'}, not {request.project}")
+        return of_session
 
     def _default(self, actor: Actor, device: str) -> str:
         """The session whose token came with the request, if it is on this device."""
@@ -382,12 +414,17 @@ class Desk:
         for where, text in (("$.project", request.project), ("$.job", request.job)):
             if _CONTROL.search(text):
                 raise Invalid(where, "must not hold control characters")
+        if request.lend and request.mode != "exclusive":
+            raise Invalid("$.lend", f"a {request.mode} session has nothing to lend: others run beside it anyway")
+        project = core_name(request.project)
+        self.gate.open_session(actor.user)
         id = id or self._new_id("s")
         token = self._new_token(id)
         event = ev.SessionOpened(
             at_s=self.engine.now(), session=id, user=actor.user, device=self._device(request.device),
-            ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=request.project, job=request.job,
-            token=tokens.digest(token),
+            ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=project, job=request.job,
+            token=tokens.digest(token), idle_s=self.limits.idle_s(request),
+            lend_s=self.limits.lend_s if request.lend else 0.0,
         )  # fmt: skip
         step = await self.engine.commit(event)
         return msgspec.structs.replace(view.session(step.sessions[id]), token=token)
@@ -475,31 +512,6 @@ class Desk:
         await self.engine.set_status(self._device(name), request.status, request.reason)
         return self.device(name)
 
-    async def set_window(self, actor: Actor, name: str, request: wire.WindowSet) -> wire.Window:
-        """Set a time block on a device; durable on return."""
-        if not actor.administrator:
-            raise Forbidden("only administrators may set windows")
-        id = self._new_id("w")
-        event = ev.WindowSet(
-            at_s=self.engine.now(), window=id, device=self._device(name), kind=request.kind, start_s=request.start_s,
-            end_s=request.end_s, hard=request.hard, reason=request.reason,
-        )  # fmt: skip
-        step = await self.engine.commit(event)
-        return view.window(step.windows[id])
-
-    async def clear_window(self, actor: Actor, id: str) -> wire.Window:
-        """Take a time block off. Raises `NotFound` if it is over."""
-        if not actor.administrator:
-            raise Forbidden("only administrators may clear windows")
-        step = await self.engine.commit(ev.WindowCleared(at_s=self.engine.now(), window=id))
-        return view.window(step.windows[id])
-
-    def windows(self, name: str) -> wire.WindowPage:
-        """The time blocks of a device that are planned or on."""
-        device = self._device(name)
-        mine = sorted((w for w in self.engine.deck.windows.values() if w.device == device), key=lambda w: w.start_s)
-        return wire.WindowPage(items=[view.window(window) for window in mine])
-
     def _device(self, name: str) -> str:
         target = self.engine.targets.get(name)
         if target is None:
@@ -509,7 +521,8 @@ class Desk:
     def _view_device(self, name: str, spec: bool) -> wire.Device:
         deck = self.engine.deck
         device = deck.devices[name]
-        return view.device(device, self.engine.targets[name], deck.window_on(name), deck.policy.queued(name), spec)
+        now, ahead = deck.window_on(name), deck.timetable.upcoming(name)
+        return view.device(device, self.engine.targets[name], now, ahead, deck.queued(name), spec)
 
 
 def _parameters(parameters: dict[str, object], limit_bytes: int) -> str:

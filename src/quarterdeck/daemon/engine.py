@@ -19,10 +19,11 @@ from typing import Any, Literal
 import msgspec
 
 from quarterdeck.core import events as ev
+from quarterdeck.core.accounts import Account, Rules, Usage
 from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, Command, StartSlice
 from quarterdeck.core.deck import Deck
-from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
+from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
 from quarterdeck.core.policy import PolicySettings, make_policy
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.daemon.attempt import Attempt, Failed, Patience
@@ -38,7 +39,9 @@ from quarterdeck.errors import NotFound, QuarterdeckError, StoreUnavailable
 log = logging.getLogger(__name__)
 
 _encode = msgspec.json.encode
-_NOUNS: dict[str, type[Device | Session | Window]] = {"device": Device, "session": Session, "window": Window}
+_NOUNS: dict[str, type[Device | Session | Window | Calendar | Account | Usage]] = {
+    "device": Device, "session": Session, "window": Window, "calendar": Calendar, "account": Account, "usage": Usage,
+}  # fmt: skip
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):
@@ -76,7 +79,8 @@ class Engine:
         self.targets = targets
         self.devices = devices
         self.pace = pace
-        self.deck = Deck(make_policy(policy.name, policy))
+        rules = Rules(half_life_s=policy.usage_half_life_s, grace_s=pace.grace_s)
+        self.deck = Deck(make_policy(policy.name, policy), rules=rules)
         self.keys = Keys(store)
         self._make_clock = clock
         self._clock: Clock = clock(0.0)
@@ -232,6 +236,9 @@ class Engine:
                 *(NounRow("device", device.id, True, _encode(device)) for device in step.devices.values()),
                 *(NounRow("session", s.id, s.state == "open", _encode(s)) for s in step.sessions.values()),
                 *(NounRow("window", w.id, w.state != "over", _encode(w)) for w in step.windows.values()),
+                *(NounRow("account", a.id, a.state == "open", _encode(a)) for a in step.accounts.values()),
+                *(NounRow("usage", id, usage.open, _encode(usage)) for id, usage in step.usage.items()),
+                *(NounRow("calendar", c.id, c.state == "set", _encode(c)) for c in step.calendars.values()),
                 *(NounRow(f"note:{note.kind}", note.id, False, _encode(note)) for note in step.notes),
             ],
             blobs=blobs,
@@ -259,6 +266,8 @@ class Engine:
             return None, (self.deck.sessions.get(id) or step.sessions[id]).user
         if isinstance(event, ev.NoteKept):
             return None, event.user
+        if isinstance(event, ev.ProjectSet | ev.ProjectRemoved | ev.BudgetSet):
+            return None, ""  # nobody's name: for administrators
         return None, None
 
     def _durable(self, step: Step, flush: asyncio.Future[None], last_event: int) -> None:

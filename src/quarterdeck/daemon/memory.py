@@ -149,6 +149,10 @@ class MemoryStore:
         noun = self._nouns.get((kind, id))
         return noun.body if noun else None
 
+    async def nouns(self, kind: str, since: str = "", before: str = "") -> list[bytes]:
+        found = (noun for noun in self._nouns.values() if noun.kind == kind and noun.id >= since)
+        return [noun.body for noun in found if not before or noun.id < before]
+
     async def blob(self, kind: str, id: str) -> tuple[bytes, bytes] | None:
         blob = self._blobs.get((kind, id))
         return (blob.meta, blob.content) if blob else None

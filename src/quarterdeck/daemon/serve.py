@@ -110,7 +110,11 @@ async def serve(settings: Settings) -> int:
             {name: _device(settings, name) for name in targets},
             summary, convert, identity, daemon.max_body_bytes,
             Pace(probe_s=daemon.probe_s, answer_s=daemon.answer_s, grace_s=daemon.grace_s, key_s=daemon.key_s),
-            Limits(parameters_bytes=daemon.max_parameters_bytes, wait_s=daemon.max_wait_s),
+            Limits(
+                parameters_bytes=daemon.max_parameters_bytes, wait_s=daemon.max_wait_s, lend_s=daemon.lend_s,
+                exclusive_idle_s=daemon.exclusive_idle_s, batch_idle_s=daemon.batch_idle_s,
+                users=settings.limits,
+            ),
             url, policy=settings.policy,
         )  # fmt: skip
         warden = Warden(house, settings.warden)

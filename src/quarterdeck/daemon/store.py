@@ -45,7 +45,7 @@ class SliceRow(msgspec.Struct, frozen=True, gc=False):
 
 
 class NounRow(msgspec.Struct, frozen=True, gc=False):
-    """The state of anything there are few of: `kind` is `session`, `device` or `window`. Dead ones are not loaded."""
+    """The state of anything there are few of: `kind` is `session`, `device` and the like. Dead ones are not loaded."""
 
     kind: str
     id: str
@@ -146,6 +146,9 @@ class Store(Protocol):
     async def tasks(self, query: TaskQuery) -> list[tuple[int, bytes]]: ...
     async def slices(self, task: str) -> list[tuple[bytes, str | None]]: ...
     async def noun(self, kind: str, id: str) -> bytes | None: ...
+    async def nouns(self, kind: str, since: str = "", before: str = "") -> list[bytes]:
+        """All of a kind, dead ones too, with ids from `since` to `before` (that one not included); empty for any."""
+
     async def blob(self, kind: str, id: str) -> tuple[bytes, bytes] | None:
         """(meta, content) of a blob."""
 

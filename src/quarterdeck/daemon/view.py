@@ -6,7 +6,7 @@ import msgspec
 
 from quarterdeck import wire
 from quarterdeck.core import events as ev
-from quarterdeck.core.nouns import Device, Session, Slice, Task, Window
+from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
 from quarterdeck.devices.driver import Target
 
 _NO_PARAMETERS: dict[str, object] = {}
@@ -39,7 +39,7 @@ def session(session: Session) -> wire.Session:
         id=session.id, user=session.user, project=session.project, device=session.device, mode=session.mode,
         class_=session.class_, job=session.job, state=session.state, opened_s=session.opened_s,
         expires_s=session.expires_s, ttl_s=session.ttl_s, closed_s=session.closed_s,
-        reason=session.reason,
+        reason=session.reason, idle_s=session.idle_s, lend_s=session.lend_s,
     )  # fmt: skip
 
 
@@ -47,23 +47,43 @@ def window(window: Window) -> wire.Window:
     """A window."""
     return wire.Window(
         id=window.id, device=window.device, kind=window.kind, start_s=window.start_s, end_s=window.end_s,
-        hard=window.hard, state=window.state, reason=window.reason,
+        hard=window.hard, state=window.state, reason=window.reason, slack_s=window.slack_s, user=window.user,
+        project=window.project, calendar=window.calendar, began_s=window.began_s,
     )  # fmt: skip
 
 
-def device(device: Device, target: Target, window: Window | None, queued: int, spec: bool) -> wire.Device:
-    """A device: what it is, and how it is doing."""
+def calendar(calendar: Calendar) -> wire.Calendar:
+    """A calendar."""
+    return wire.Calendar(
+        id=calendar.id, device=calendar.device, kind=calendar.kind, rule=calendar.rule, start_s=calendar.start_s,
+        duration_s=calendar.duration_s, zone=calendar.zone, hard=calendar.hard, state=calendar.state,
+        slack_s=calendar.slack_s, user=calendar.user, project=calendar.project, reason=calendar.reason,
+    )  # fmt: skip
+
+
+def device(
+    device: Device, target: Target, window: Window | None, ahead: Window | None, queued: int, spec: bool
+) -> wire.Device:
+    """A device: what it is, how it is doing, the window that closes it now and the one that comes next."""
     status: wire.DeviceStatus = device.status
     reason = device.reason
     if device.status == "online" and window is not None:
         status = "calibrating" if window.kind == "calibration" else "maintenance"
         reason = window.reason or f"{window.kind} window"
+    if status == "maintenance" and device.running:
+        status = "draining"
     return wire.Device(
         name=device.id, modality=target.modality, qubits=target.qubits, formats=list(target.formats),
         emulated=target.emulated, max_shots=target.max_shots, lanes=target.lanes, shot_rate_hz=target.shot_rate_hz,
         setup_s=target.setup_s, slice_shots=device.slice_shots, status=status, reason=reason, queued=queued,
-        running=len(device.running), spec=target.spec if spec else "",
+        running=len(device.running), spec=target.spec if spec else "", next_window=_next_window(ahead),
     )  # fmt: skip
+
+
+def _next_window(window: Window | None) -> wire.NextWindow | None:
+    if window is None:
+        return None
+    return wire.NextWindow(kind=window.kind, start_s=window.start_s, end_s=window.end_s, reason=window.reason)
 
 
 def line(event: ev.Event) -> wire.LogLine:

@@ -22,14 +22,17 @@ from quarterdeck.errors import (
     Invalid,
     NotFound,
     NotReady,
+    OverBudget,
     TooCostly,
     TooLarge,
+    TooManyRequests,
 )
 
 _encode = msgspec.json.encode
 Seconds = Annotated[float, Meta(ge=0, le=600)]
 Count = Annotated[int, Meta(ge=1, le=1000)]
 Text = Annotated[str, Meta(max_length=128, pattern=r"^[^\x00-\x1f]*\Z")]
+Month = Annotated[str, Meta(pattern=r"^[0-9]{4}-(0[1-9]|1[0-2])\Z")]
 Number = Annotated[int, Meta(ge=0, le=2**62)]
 _BODY = (BadRequest, TooLarge, Invalid)
 _KEY = Query(
@@ -125,15 +128,59 @@ async def _set_device(asked: Asked) -> Any:
 
 
 async def _windows(asked: Asked) -> Any:
-    return asked.desk.windows(asked.path["name"])
+    return asked.desk.windows.list(asked.path["name"])
 
 
 async def _set_window(asked: Asked) -> Any:
-    return await asked.desk.set_window(asked.actor, asked.path["name"], asked.body)
+    return await asked.desk.windows.set(asked.actor, asked.path["name"], asked.body)
 
 
 async def _clear_window(asked: Asked) -> Any:
-    return await asked.desk.clear_window(asked.actor, asked.path["id"])
+    return await asked.desk.windows.clear(asked.actor, asked.path["id"])
+
+
+async def _calendars(asked: Asked) -> Any:
+    return asked.desk.windows.calendars(asked.path["name"])
+
+
+async def _set_calendar(asked: Asked) -> Any:
+    return await asked.desk.windows.set_calendar(asked.actor, asked.path["name"], asked.body)
+
+
+async def _clear_calendar(asked: Asked) -> Any:
+    return await asked.desk.windows.clear_calendar(asked.actor, asked.path["id"])
+
+
+async def _projects(asked: Asked) -> Any:
+    return asked.desk.projects.list(asked.actor)
+
+
+async def _project(asked: Asked) -> Any:
+    return asked.desk.projects.get(asked.actor, asked.path["name"])
+
+
+async def _set_project(asked: Asked) -> Any:
+    return await asked.desk.projects.set(asked.actor, asked.path["name"], asked.body)
+
+
+async def _remove_project(asked: Asked) -> Any:
+    return await asked.desk.projects.remove(asked.actor, asked.path["name"])
+
+
+async def _set_budget(asked: Asked) -> Any:
+    return await asked.desk.projects.set_budget(asked.actor, asked.path["name"], asked.body)
+
+
+async def _usage(asked: Asked) -> Any:
+    query = asked.query
+    by = [key for key in query["by"].split(",") if key]
+    return await asked.desk.projects.usage(
+        asked.actor, query["from"] or "", query["to"] or "", by, query["project"]
+    )  # fmt: skip
+
+
+async def _limits(asked: Asked) -> Any:
+    return asked.desk.gate.limits(asked.actor.user)
 
 
 OPERATIONS: tuple[Operation, ...] = (
@@ -153,6 +200,15 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(id="clearWindow", method="DELETE", path="/v1/windows/{id}",
               about="Take a time block off a device, or end it (administrators).", serve=_clear_window,
               answer=wire.Window, errors=(Forbidden, NotFound)),
+    Operation(id="listCalendars", method="GET", path="/v1/devices/{name}/calendars",
+              about="The time blocks of a device that recur.", serve=_calendars, answer=wire.CalendarPage,
+              errors=(NotFound,)),
+    Operation(id="setCalendar", method="POST", path="/v1/devices/{name}/calendars",
+              about="Let a time block recur on a device (administrators).", serve=_set_calendar, status=201,
+              body=wire.CalendarSet, answer=wire.Calendar, errors=(*_BODY, Forbidden, NotFound, Conflict)),
+    Operation(id="clearCalendar", method="DELETE", path="/v1/calendars/{id}",
+              about="Let a time block recur no more; one that is on goes on to its end (administrators).",
+              serve=_clear_calendar, answer=wire.Calendar, errors=(Forbidden, NotFound)),
     Operation(id="uploadProgram", method="POST", path="/v1/programs",
               about="Keep a program, checked once; tasks then refer to it by its id.", serve=_upload, status=201,
               body=wire.ProgramUpload, answer=wire.ProgramInfo,
@@ -164,7 +220,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(id="submitTask", method="POST", path="/v1/tasks",
               about="Submit a task: durable once this answers; 200 means that its Idempotency-Key was used before.",
               serve=_submit, status=201, body=wire.TaskSubmit, answer=wire.Task, headers=(_KEY,),
-              errors=(*_BODY, NotFound, Conflict, IdempotencyMismatch, BadProgram, TooCostly, DeviceUnavailable)),
+              errors=(*_BODY, NotFound, Conflict, IdempotencyMismatch, BadProgram, TooCostly, DeviceUnavailable,
+                      OverBudget, Forbidden, TooManyRequests)),
     Operation(id="importTasks", method="POST", path="/v1/tasks/import",
               about="Take over tasks that ended in another system (administrators).", serve=_import_tasks,
               body=wire.TaskImport, answer=wire.Imported, errors=(*_BODY, Forbidden)),
@@ -193,7 +250,7 @@ OPERATIONS: tuple[Operation, ...] = (
               answer=wire.Why, errors=(NotFound,)),
     Operation(id="openSession", method="POST", path="/v1/sessions", about="Open a lease on a device.",
               serve=_open_session, status=201, body=wire.SessionOpen, answer=wire.Session,
-              errors=(*_BODY, NotFound, Conflict)),
+              errors=(*_BODY, NotFound, Conflict, Forbidden, TooManyRequests)),
     Operation(id="listSessions", method="GET", path="/v1/sessions", about="Your open sessions.", serve=_sessions,
               answer=wire.SessionPage),
     Operation(id="getSession", method="GET", path="/v1/sessions/{id}", about="A session, open or closed.",
@@ -210,4 +267,29 @@ OPERATIONS: tuple[Operation, ...] = (
                   Query("after", Number, 0, "Start behind this entry."),
                   Query("follow", bool, False, "Go on with what happens from now on."),
                   Query("limit", Annotated[int, Meta(ge=1)] | None, None, "At most this many entries."))),
+    Operation(id="listProjects", method="GET", path="/v1/projects", about="The projects that you may use.",
+              serve=_projects, answer=wire.ProjectPage),
+    Operation(id="getProject", method="GET", path="/v1/projects/{name}", about="A project, its budget and its use.",
+              serve=_project, answer=wire.Project, errors=(NotFound, Invalid)),
+    Operation(id="setProject", method="PUT", path="/v1/projects/{name}",
+              about="Set up a project, or change it as a whole (administrators).", serve=_set_project,
+              body=wire.ProjectSet, answer=wire.Project, errors=(*_BODY, Forbidden, NotFound, Conflict)),
+    Operation(id="removeProject", method="DELETE", path="/v1/projects/{name}",
+              about="Remove a project that has no live tasks and no open sessions (administrators).",
+              serve=_remove_project, answer=wire.Project, errors=(Forbidden, NotFound, Conflict, Invalid)),
+    Operation(id="setBudget", method="PUT", path="/v1/projects/{name}/budget",
+              about="Set what a project, or a user in it, may spend (administrators).", serve=_set_budget,
+              body=wire.BudgetSet, answer=wire.Project, errors=(*_BODY, Forbidden, NotFound, Conflict)),
+    Operation(id="getUsage", method="GET", path="/v1/usage",
+              about="What was used, by month and more. You see your own use, with `project` all of one that lists you "
+              "as a member; administrators see everybody's.",
+              serve=_usage, answer=wire.UsagePage, errors=(Invalid,), query=(
+                  Query("from", Month | None, None, "First month, such as 2026-01."),
+                  Query("to", Month | None, None, "Last month."),
+                  Query("by", Text, "project", "What to sum up by: some of project, user, class, device, month, with "
+                        "commas between them; empty for one sum."),
+                  Query("project", Text | None, None, "Only this project's."))),
+    Operation(id="getLimits", method="GET", path="/v1/limits",
+              about="How many tasks and sessions you may have, how fast you may submit, and what is in use.",
+              serve=_limits, answer=wire.LimitPage),
 )  # fmt: skip

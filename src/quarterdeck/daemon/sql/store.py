@@ -241,6 +241,15 @@ class SqlStore(ABC):
         rows = await self._rows(select(t.noun.c.body).where(t.noun.c.kind == kind, t.noun.c.id == id))
         return rows[0][0] if rows else None
 
+    async def nouns(self, kind: str, since: str = "", before: str = "") -> list[bytes]:
+        columns = t.noun.c
+        wanted = select(columns.body).where(columns.kind == kind)
+        if since:
+            wanted = wanted.where(columns.id >= since)
+        if before:
+            wanted = wanted.where(columns.id < before)
+        return [row[0] for row in await self._rows(wanted)]
+
     async def blob(self, kind: str, id: str) -> tuple[bytes, bytes] | None:
         columns = t.blob.c
         wanted = select(columns.meta, columns.codec, columns.content).where(columns.kind == kind, columns.id == id)

@@ -172,7 +172,7 @@ class Warden:
         if seen.status == "online":
             return seen, True, f"{device} is online; {seen.queued} tasks wait, {seen.running} run."
         said = f"{device} is {seen.status}: {seen.reason or 'no reason given'}"
-        on = [window for window in desk.windows(device).items if window.state == "on"]
+        on = [window for window in desk.windows.list(device).items if window.state == "on"]
         if on:
             end = datetime.fromtimestamp(on[0].end_s, UTC)
             said += f"; back at {end:%Y-%m-%d %H:%M:%S} UTC at the latest"
@@ -269,7 +269,7 @@ class Warden:
         session = await self._session(asked)
         if self._settings.enforce:
             seen, _, said = self._state(asked.desk, session.device)
-            if seen.status == "maintenance":
+            if seen.status in ("maintenance", "draining"):
                 raise Unavailable("the device", said, 0.0)
         taken = asked.desk.device(session.device).formats
         format = "pulser" if "pulser" in taken else taken[0]
