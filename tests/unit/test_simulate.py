@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import random
+import subprocess
+import sys
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -152,3 +155,100 @@ def test_a_whole_task_that_fits_into_no_gap_is_cut(gap_s: float, shots: int) -> 
     assert slicing.fit(task, device, None, gap_s, whole, longest_s=3450.0) == shots
     short = Task(id="t", seq=1, user="u", device="qpu", program="p", shots=31_000, submitted_s=0.0)
     assert slicing.fit(short, device, None, gap_s, whole, longest_s=3450.0) == (31_000 if gap_s > 3100 else 0)
+
+
+QDECK = Path(sys.executable).with_name("qdeck")
+
+
+def qdeck(*words: str | Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [QDECK, "simulate", *words], env=os.environ | environ, capture_output=True, text=True, timeout=120, check=False
+    )
+
+
+def test_two_policies_on_the_same_jobs(tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib")
+    ours = ("study-sc", "-p", "deck,weight_production=8", "--set", "policy.fair=0", "--days", "0.05", "--json")
+    files = ("--plots", tmp_path / "plots", "--qstone-rows", tmp_path / "rows")
+    done = qdeck(*ours, "-p", "fifo,slices=false", *files)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert (told["workload"], told["site"], told["seed"]) == ("study-sc", "superconducting", 1)
+    deck, fifo = told["policies"]
+    assert (fifo["name"], fifo["policy"]) == ("fifo", "fifo, slices=false")
+    assert deck["settings"] == {"fair": 0, "weight_production": 8}
+    assert fifo["counters"]["tasks"] == deck["counters"]["tasks"] > 500, "the same jobs"
+    assert fifo["classes"].keys() == set(CLASSES) and fifo["jobs"] == deck["jobs"]
+    assert sum(deck["utilisation"].values()) == pytest.approx(1)
+    assert {Path(file).name for file in told["files"]} >= {"summary.png", "gantt.png", "rows_0.json"}
+    assert all(Path(file).stat().st_size > 1000 for file in told["files"])
+    again = json.loads(qdeck(*ours).stdout)
+    assert again["policies"][0]["classes"] == deck["classes"], "the same every time"
+
+
+def test_the_table_is_for_people(tmp_path: Path) -> None:
+    done = qdeck("study-na", "--days", "1", "--load", "0.5", "--seed", "3")
+    assert done.returncode == 0 and done.stdout.startswith("study-na on neutral-atom (1 device), seed 3, ")
+    assert "tau 60 s" in done.stdout and "production" in done.stdout and done.stderr == ""
+
+
+def test_a_trace_and_a_site_from_files(tmp_path: Path) -> None:
+    trace = tmp_path / "small.swf"
+    lines = [f"{n} {n * 50} 0 {40 + n} 1 -1 -1 1 60 -1 1 {n % 3} 1 -1 1 1 -1 -1" for n in range(1, 41)]
+    trace.write_text("; a header\n" + "\n".join(lines) + "\n")
+    site = tmp_path / "site.toml"
+    site.write_text('[[device]]\nid = "one"\nshot_rate_hz = 1000.0\n\n[[device]]\nid = "two"\nshot_rate_hz = 1000.0\n')
+    done = qdeck(trace, "--devices", site, "--json")
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert told["site"] == "site" and told["policies"][0]["devices"].keys() == {"one", "two"}
+    assert told["policies"][0]["counters"]["jobs"] == 40
+    shorter = json.loads(qdeck(trace, "--devices", site, "--days", str(1000 / 86400), "--json").stdout)
+    assert shorter["policies"][0]["counters"]["jobs"] == 20, "those of the first 1000 s"
+
+
+def test_the_list_is_complete() -> None:
+    from quarterdeck.cli.simulate import WORDS
+    from quarterdeck.simulator.catalogue import WORKLOADS
+    from quarterdeck.simulator.site import SHIPPED
+
+    assert WORDS.keys() == WORKLOADS.keys(), "every shipped workload is described"
+    told = json.loads(qdeck("--list", "--json").stdout)
+    assert told["workloads"].keys() == WORKLOADS.keys() and told["sites"].keys() == set(SHIPPED)
+    assert "deck" in told["policies"]
+    text = qdeck("--list").stdout
+    assert all(name in text for name in (*WORKLOADS, *SHIPPED, "fairshare"))
+
+
+@pytest.mark.parametrize(
+    ("words", "status", "told"),
+    [
+        ((), 2, "--list shows them"),
+        (("nothing-like-it",), 1, "neither a file nor one of"),
+        (("study-sc", "-p", "lottery"), 1, "'lottery' is unknown; there are deck"),
+        (("study-sc", "-p", "deck,wight=3"), 1, "unknown field `wight`"),
+        (("study-sc", "--set", "policy.fair"), 2, "no KEY=VALUE"),
+        (("study-sc", "--devices", "no-such.toml"), 1, "no-such.toml: cannot be read"),
+        (("facility", "--load", "0.5"), 1, "choose another scale"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
+)
+def test_errors_say_what_to_do(words: tuple[str, ...], status: int, told: str) -> None:
+    done = qdeck(*words)
+    assert done.returncode == status and told in done.stderr, done.stderr
+    assert done.stdout == "" and "Traceback" not in done.stderr
+
+
+def test_without_matplotlib_it_says_what_to_install(tmp_path: Path) -> None:
+    code = (
+        "import sys, importlib.util as u; find = u.find_spec\n"
+        "u.find_spec = lambda name, *rest: None if name == 'matplotlib' else find(name, *rest)\n"
+        "sys.modules['matplotlib'] = None\n"
+        "sys.argv = ['qdeck', 'simulate', 'study-sc', '--days', '0.02', *sys.argv[1:]]\n"
+        "from quarterdeck.cli import main; main()"
+    )
+    command = [sys.executable, "-c", code]
+    done = subprocess.run([*command, "--plots", tmp_path], capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "pip install 'quarterdeck[plot]'" in done.stderr and done.stdout == ""
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0 and "p95" in done.stdout, done.stderr
