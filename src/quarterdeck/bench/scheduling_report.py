@@ -99,7 +99,9 @@ def _table_of(row: Row) -> tuple[str, str, float, str]:
 
 
 def _name(row: Row) -> str:
-    return f"{row.policy}, {row.variant}" if row.part in ("sharing", "gaming") else row.policy
+    name = f"{row.policy}, {row.variant}" if row.part in ("sharing", "gaming") else row.policy
+    left = row.figures.get("unfinished")
+    return f"{name} ({left.mean:.0f} jobs never ended)" if row.load and left and left.mean else name
 
 
 _WAITS = ["p50", "p95 [95 % interval]", "p99", "mean delay", "p95 gain over plain fifo", "by class"]
@@ -133,7 +135,7 @@ def _saturated(row: Row) -> list[str]:
 
 def _shares(row: Row) -> list[str]:
     names = ("jain", "share_distance", "share_ratio", "eta", "eta_p90")
-    return [row.policy, *_causes(row), *(spread(row.figures.get(name)) for name in names)]
+    return [_name(row), *_causes(row), *(spread(row.figures.get(name)) for name in names)]
 
 
 def spread(gain: Gain | None) -> str:
