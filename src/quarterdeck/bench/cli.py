@@ -11,7 +11,7 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from quarterdeck.bench import control_plane, dropin, dropin_report
+from quarterdeck.bench import control_plane, dropin, dropin_report, scheduling, scheduling_report
 from quarterdeck.bench.report import markdown, show
 from quarterdeck.bench.trial import Options
 from quarterdeck.errors import QuarterdeckError
@@ -121,3 +121,96 @@ def run_dropin(
         dropin_report.show(rows, console if console.is_terminal else Console(width=200))
     if any(row.system == "quarterdeck" and (row.tally is None or row.tally.harm) for row in rows):
         raise typer.Exit(1)
+
+
+@app.command("scheduling")
+def run_scheduling(
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Short workloads, four seeds, one load each: a look, not a verdict.")
+    ] = False,
+    seeds: Annotated[int, typer.Option(min=2, max=1000, help="Seeds of each setting.")] = 20,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(help=f"Run only this part ({', '.join(scheduling.PARTS)}); repeat for more."),
+    ] = None,
+    keep: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write each outcome here at once; the same command goes on from there."),
+    ] = None,
+    processes: Annotated[int, typer.Option(min=0, help="As many at once; 0 is one for each core.")] = 0,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the study as Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the study as JSON.")] = False,
+) -> None:
+    """Compare policies on workloads like a superconducting and a neutral-atom QPU's, on the daemon's own core.
+
+    Prints the aims with verdicts, then slowdowns, utilisation, fairness and estimates of every policy at every load,
+    with 95 % intervals over seeds. The whole study takes hours; with --keep it can be ended and gone on with.
+
+    \b
+        qdeck bench scheduling --quick
+        qdeck bench scheduling --keep study.jsonl --markdown
+        qdeck bench scheduling --only orders --only gaming --seeds 24 --json
+    """
+    from rich import progress as bars
+
+    screen = Console(stderr=True)
+    columns = (
+        bars.TextColumn("simulating", style="dim"), bars.BarColumn(), bars.MofNCompleteColumn(),
+        bars.TimeElapsedColumn(), bars.TextColumn("left:", style="dim"), bars.TimeRemainingColumn(),
+    )  # fmt: skip
+    options = scheduling.Options(seeds=seeds, quick=quick, parts=tuple(only or ()), keep=keep, processes=processes)
+    try:
+        with bars.Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
+            bar = progress.add_task("", total=None)
+            study = scheduling.run(options, lambda done, of: progress.update(bar, completed=done, total=of))
+    except QuarterdeckError as error:
+        screen.print(f"qdeck: {error}", markup=False)
+        raise typer.Exit(1) from None
+    except KeyboardInterrupt:
+        how = f"the same command goes on from {keep}" if keep else "with --keep FILE it could have been gone on with"
+        screen.print(f"qdeck: ended; {how}", markup=False)
+        raise typer.Exit(130) from None
+    if as_json:
+        print(study.to_json())
+    elif as_markdown:
+        print(scheduling_report.markdown(study))
+    else:
+        console = Console()
+        scheduling_report.show(study, console if console.is_terminal else Console(width=200))
+
+
+@app.command("decision")
+def run_decision(
+    policies: Annotated[
+        list[str] | None, typer.Option("--policy", "-p", help="A policy to measure; repeat for more. [default: all]")
+    ] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Up to 100,000 tasks queued, and in the trace.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Time one decision with a thousand to a million queued tasks, and a trace of a million tasks.
+
+    The core alone, without a daemon: from "a slice ended" to the next one being chosen.
+
+    \b
+        qdeck bench decision --quick
+        qdeck bench decision --policy deck --policy fifo --markdown
+    """
+    from quarterdeck.bench import decision
+    from quarterdeck.core.policy import POLICIES
+
+    screen = Console(stderr=True)
+    try:
+        report = decision.run(
+            tuple(policies or POLICIES), quick, lambda line: screen.print(line, style="dim", markup=False)
+        )
+    except QuarterdeckError as error:
+        screen.print(f"qdeck: {error}", markup=False)
+        raise typer.Exit(1) from None
+    if as_json:
+        print(report.to_json())
+    elif as_markdown:
+        print(markdown(report))
+    else:
+        console = Console()
+        show(report, console if console.is_terminal else Console(width=200))

@@ -171,9 +171,11 @@ def remarks(report: Report) -> tuple[str, list[str]]:
         f"Python {machine.python}; {machine.cores} cores, {machine.memory_mib} MiB, "
         f"Linux {machine.kernel} {machine.cpu}"
     )
-    worst = max((busy.busy_share for busy in report.idle), default=0.0)
     told = [f"{_name(row)}: {row.note}" for row in report.rows if row.note]
-    return where, [*told, f"cores in use by others just before a round: {worst:.0%} at most"]
+    if report.idle:
+        worst = max(busy.busy_share for busy in report.idle)
+        told.append(f"cores in use by others just before a round: {worst:.0%} at most")
+    return where, told
 
 
 def show(report: Report, console: Console) -> None:

@@ -20,6 +20,7 @@ from quarterdeck.cli import (
     run,
     serve,
     session,
+    simulate,
     submit,
     tasks,
     usage,
@@ -60,8 +61,8 @@ def options(
 
 
 for module in (
-    serve, init, demo, devices, submit, tasks, session, window, run, project, usage, events, replay, import_warden,
-    bench, version,
+    serve, init, demo, devices, submit, tasks, session, window, run, project, usage, events, replay, simulate,
+    import_warden, bench, version,
 ):  # fmt: skip
     module.add(app)
 

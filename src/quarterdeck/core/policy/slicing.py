@@ -48,13 +48,19 @@ def slice_s(device: Device, settings: PolicySettings, alone: bool) -> float:
     return length_s * ALONE if alone else length_s
 
 
+NEVER_FITS = 0.95
+"""A whole task that needs more than this part of the longest time between windows is cut after all, right after one."""
+
+
 def fit(
-    task: Task, device: Device, session: Session | None, gap_s: float, settings: PolicySettings, alone: bool = False
-) -> int:
+    task: Task, device: Device, session: Session | None, gap_s: float, settings: PolicySettings, alone: bool = False,
+    longest_s: float = inf,
+) -> int:  # fmt: skip
     """How many shots of the task to run at once if that must end within `gap_s` seconds; 0 if none fits.
 
     `device.slice_shots`, if set, is the most; otherwise the length follows from the device. What is left over would not
-    be a crumb of less than a quarter of a slice.
+    be a crumb of less than a quarter of a slice. A task that is to run whole and is too long for the longest time
+    between windows, `longest_s`, would block its queue for ever: it is cut to a gap of about that length.
     """
     if task.min_quality > device.quality:
         return 0
@@ -75,5 +81,6 @@ def fit(
             margin = UNSURE if task.estimate_s and not task.shots_done else 1.0
             fitting = int(room_s / (each_s * margin) + 1e-9)
             if fitting < shots:
-                return fitting if settings.slices else 0
+                never = shots * each_s * margin > NEVER_FITS * longest_s and gap_s >= NEVER_FITS * longest_s
+                return fitting if settings.slices or never else 0
     return shots
