@@ -30,8 +30,8 @@ from quarterdeck.core.policy.settings import PolicySettings
 from quarterdeck.core.policy.slicing import setup_s, slice_s
 from quarterdeck.core.policy.streams import CLASSES, Floats, Ints, Queue
 
-FAIR_BOUND = log(4.0)
-"""How far usage alone can move a task, before `fair` is applied."""
+FAIR_BOUND = 4.0
+"""By what factor usage alone can move a task, before `fair` is applied."""
 BURST_SLICES = 10
 """Time owed to a class, or had beforehand, is forgotten beyond so many slices."""
 AGED = 3
@@ -115,14 +115,16 @@ class DeckPolicy(Ranked):
 
     def _fairness(self) -> Floats:
         """One factor for each user: exp(g f / a)."""
-        n = max(1, len(self._users))
-        usage = self._usage[:n]
-        total = float(usage.sum())
+        n = len(self._users)
+        total = float(np.add.reduce(self._usage[:n]))
         if total <= 0.0:
             return np.ones(n)
-        entitled = self._entitled[:n]
-        part = usage / total / (entitled / entitled.sum()) + 0.05
-        fair: Floats = np.clip(part, exp(-FAIR_BOUND), exp(FAIR_BOUND)) ** -self._power_fair
+        part = self._usage[:n] * (float(np.add.reduce(self._entitled[:n])) / total)
+        part /= self._entitled[:n]
+        part += 0.05
+        np.maximum(part, 1.0 / FAIR_BOUND, out=part)
+        np.minimum(part, FAIR_BOUND, out=part)
+        fair: Floats = part**-self._power_fair
         return fair
 
     def _hurry(self, queue: Queue, moment: Moment, values: Floats) -> None:

@@ -72,7 +72,7 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         Meta(gt=0, le=1, description="Part of a slice that its overhead may take; longer overheads, longer slices."),
     ] = 0.01
     slice_min_s: Annotated[
-        float, Meta(ge=0, description="Shortest length of a slice; 0: a tenth of a typical task, 1 to 10 s.")
+        float, Meta(ge=0, description="Shortest length of a slice; 0: from what a typical task takes, 1 to 10 s.")
     ] = 0.0
 
     def check(self) -> None:

@@ -39,9 +39,12 @@ def min_slice_s(device: Device, settings: PolicySettings) -> float:
 
 
 def slice_s(device: Device, settings: PolicySettings, alone: bool) -> float:
-    """The length of a slice: so long that overhead and set-ups stay a small part of it."""
+    """The length of a slice: so long that overhead and set-ups stay a small part of it, and most tasks run whole.
+
+    Cutting tasks of seconds gains nobody anything (measured: docs/scheduling.md) and costs entries in the log.
+    """
     length_s = max(
-        min_slice_s(device, settings) if device.typical_s else 10.0,
+        settings.slice_min_s or (min(10.0, max(1.0, 3.0 * device.typical_s)) if device.typical_s else 10.0),
         device.overhead_s / settings.slice_overhead,
         SETUPS_OF_A_SLICE * device.setup_s,
     )
