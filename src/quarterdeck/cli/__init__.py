@@ -15,6 +15,7 @@ from quarterdeck.cli import (
     events,
     import_warden,
     init,
+    policy,
     project,
     replay,
     run,
@@ -61,7 +62,7 @@ def options(
 
 
 for module in (
-    serve, init, demo, devices, submit, tasks, session, window, run, project, usage, events, replay, simulate,
+    serve, init, demo, devices, submit, tasks, session, window, policy, run, project, usage, events, replay, simulate,
     import_warden, bench, version,
 ):  # fmt: skip
     module.add(app)

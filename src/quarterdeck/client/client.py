@@ -137,6 +137,10 @@ class Client:
 
     # -- tasks ----------------------------------------------------------------------------------------------------
 
+    def policy(self) -> wire.Policy:
+        """What decides the order on the devices, and its knobs."""
+        return self.link.ask("GET", "/v1/policy", wire.Policy)
+
     def submit(
         self,
         program: str | wire.ProgramInfo,

@@ -49,6 +49,7 @@ class Deck(Turns):
     def __init__(self, policy: Policy | None = None, retry: Retry | None = None, rules: Rules | None = None) -> None:
         super().__init__(policy, rules)
         self.retry = retry if retry is not None else Retry()
+        self.policy_failure = ""
 
     def twin(self, policy: Policy) -> Deck:
         """A deck in the same state, with copies of every record; what its policy learned is left behind."""
@@ -284,6 +285,7 @@ class Deck(Turns):
             if isinstance(self.policy, Fifo):
                 raise
             failed = f"{type(error).__name__}: {error}"[:500]
+            self.policy_failure = failed
             self._record(ev.PolicyFailed(at_s=self.now_s, policy=self.policy.name, message=failed))
             self.policy = Fifo(self.policy.settings)
             self.policy.bind(self)

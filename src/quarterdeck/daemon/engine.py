@@ -79,6 +79,7 @@ class Engine:
         self.targets = targets
         self.devices = devices
         self.pace = pace
+        self.policy = policy
         rules = Rules(half_life_s=policy.usage_half_life_s, grace_s=pace.grace_s)
         self.deck = Deck(make_policy(policy.name, policy), rules=rules)
         self.keys = Keys(store)

@@ -244,6 +244,9 @@ class DeckPolicy(Ranked):
             "fair": fair,
         }
 
+    def owed(self, device: str) -> dict[str, float]:
+        return dict(zip((*CLASSES, "aged"), self._owed.get(device, [0.0] * 4), strict=True))
+
     def knobs(self) -> dict[str, Any]:
         knobs: dict[str, Any] = msgspec.to_builtins(self.settings)
         return {**knobs, "name": self.name}

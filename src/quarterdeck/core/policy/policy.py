@@ -116,5 +116,8 @@ class Policy(Protocol):
     def leader(self, task: Task, device: Device) -> dict[str, float]:
         """The same for the task that comes first now, where this one waits; empty if it is this one."""
 
+    def owed(self, device: str) -> dict[str, float]:
+        """Device seconds due to each class by a guaranteed share; empty if there is none."""
+
     def knobs(self) -> dict[str, Any]:
         """The settings in effect."""

@@ -191,8 +191,12 @@ class Ranked:
         head = queue.head(int(values.argmax()))
         return self.explain(head, device) if head is not task else {}
 
+    def owed(self, device: str) -> dict[str, float]:
+        return {}
+
     def knobs(self) -> dict[str, Any]:
-        return {"name": self.name, "slices": self.settings.slices, "backfill": self.settings.backfill}
+        used = ("slices", "backfill", "slice_overhead", "slice_min_s", "usage_half_life_s")
+        return {"name": self.name, **{name: getattr(self.settings, name) for name in used}}
 
 
 def alike(task: Task) -> tuple[Hashable, ...]:

@@ -9,6 +9,7 @@ from msgspec import Meta
 from starlette.responses import PlainTextResponse, Response
 
 from quarterdeck import wire
+from quarterdeck.daemon import policies
 from quarterdeck.daemon.http.operation import Asked, Operation, Query
 from quarterdeck.daemon.http.stream import events
 from quarterdeck.daemon.store import TaskQuery
@@ -183,6 +184,10 @@ async def _limits(asked: Asked) -> Any:
     return asked.desk.gate.limits(asked.actor.user)
 
 
+async def _policy(asked: Asked) -> Any:
+    return policies.show(asked.desk.engine)
+
+
 OPERATIONS: tuple[Operation, ...] = (
     Operation(id="listDevices", method="GET", path="/v1/devices", about="The devices, and how they are doing.",
               serve=_devices, answer=wire.DevicePage),
@@ -209,6 +214,8 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(id="clearCalendar", method="DELETE", path="/v1/calendars/{id}",
               about="Let a time block recur no more; one that is on goes on to its end (administrators).",
               serve=_clear_calendar, answer=wire.Calendar, errors=(Forbidden, NotFound)),
+    Operation(id="getPolicy", method="GET", path="/v1/policy", about="What decides the order on the devices, and how.",
+              serve=_policy, answer=wire.Policy),
     Operation(id="uploadProgram", method="POST", path="/v1/programs",
               about="Keep a program, checked once; tasks then refer to it by its id.", serve=_upload, status=201,
               body=wire.ProgramUpload, answer=wire.ProgramInfo,
