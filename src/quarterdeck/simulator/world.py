@@ -222,7 +222,7 @@ class World:
 
     def _check(self, audit: Audit, step: Step) -> None:
         audit.read(step.events)
-        if self.count["events"] % 50 == 1:
+        if self.count["events"] % 200 == 1:
             validate(self.deck)
             flying = {key for device in self.devices.values() for key in device.flying}
             starting = {command.key for command in step.commands if isinstance(command, StartSlice)}
@@ -571,13 +571,13 @@ class World:
     def _restart(self) -> None:
         """What a daemon knows after SIGKILL: the records in its store, through JSON."""
         old = self.deck
-        groups = (old.tasks, old.slices, old.sessions, old.devices, old.windows)
-        nouns = [noun for group in groups for noun in group.values()]
-        kept = [msgspec.json.decode(msgspec.json.encode(noun), type=type(noun)) for noun in nouns]
+        kept = [msgspec.json.decode(msgspec.json.encode(noun), type=type(noun)) for noun in old.nouns()]
         self.deck = Deck(self.policy())
         self.deck.restore(kept, now_s=old.now_s, seq=old.seq)
         if self.deck.state() != old.state():
-            raise Conflict("the restored state differs from the one before")
+            new, was = self.deck.state(), old.state()
+            parts = [part for part in was if new[part] != was[part]]
+            raise Conflict(f"the restored state differs from the one before in {', '.join(parts)}")
         self.count["restarts"] += 1
 
     def _record(self, wall_s: float) -> Record:
