@@ -39,7 +39,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def running(tmp_path: Path, database: str) -> Iterator[Daemon]:
-    devices = {"fake": {"driver": "fake"}, "slow": {"driver": "fake", "slow_s": 1.0}}
+    devices = {"fake": {"driver": "fake"}, "slow": {"driver": "fake", "slow_s": 1.0},
+               "hour": {"driver": "fake", "slow_s": 3600.0}}  # fmt: skip
     with Daemon(tmp_path, database, devices, exclusive_idle_s=0.5, batch_idle_s=0.4, lend_s=3.0) as daemon:
         yield daemon
         check(daemon)
@@ -198,14 +199,15 @@ def test_a_movable_window_waits_for_the_work_that_is_there(daemon: Daemon) -> No
 
 
 def test_a_device_drains(daemon: Daemon) -> None:
-    task = daemon.submit(daemon.upload(), device="slow").json()["id"]
-    until(lambda: daemon.http.get("/v1/devices/slow").json()["running"] == 1)
+    task = daemon.submit(daemon.upload(), device="hour").json()["id"]
+    until(lambda: daemon.http.get("/v1/devices/hour").json()["running"] == 1)
     down = {"status": "maintenance", "reason": "new laser"}
-    answer = daemon.http.post("/v1/devices/slow/status", json=down).json()
+    answer = daemon.http.post("/v1/devices/hour/status", json=down).json()
     assert (answer["status"], answer["reason"]) == ("draining", "new laser")
     assert "draining" in qdeck(daemon, "devices").stdout
-    assert daemon.ended(task)["state"] == "done"
-    assert daemon.http.get("/v1/devices/slow").json()["status"] == "maintenance"
+    assert daemon.http.post(f"/v1/tasks/{task}/cancel").status_code == 200
+    assert daemon.ended(task)["state"] == "cancelled"
+    assert daemon.http.get("/v1/devices/hour").json()["status"] == "maintenance"
 
 
 # -- sessions -----------------------------------------------------------------------------------------------------
