@@ -137,6 +137,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         ({"end_s": 1e12}, 422, "$.end_s"), ({"start_s": 1e300, "end_s": 2e300}, 422, "$.end_s"),
         ({"kind": "reservation"}, 422, "$.user"),
         ({"kind": "reservation", "user": "u", "slack_s": 9}, 422, "$.slack_s"),
+        ({"kind": "reservation", "project": "default"}, 422, "$.project"),
+        ({"kind": "reservation", "project": "a/b"}, 422, "$.project"),
         ({"project": "x"}, 422, "$.user"), ({"start_s": "soon"}, 422, "$.start_s"),
     ],
 )  # fmt: skip

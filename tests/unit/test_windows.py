@@ -89,6 +89,13 @@ def test_others_keep_away_from_a_reservation_and_its_holder_runs_across_its_star
     assert why(bench.deck, bench.deck.tasks["theirs"]).reason == "reserved"
 
 
+def test_a_slice_of_the_holders_is_not_cut_at_the_start(bench: Bench) -> None:
+    bench.device(shot_rate_hz=1.0)
+    reserve(bench, 1050, 1200)
+    set_window(bench, 1300, 1400)
+    assert started(bench.submit("mine", 400)) == [("mine", 300)]
+
+
 @pytest.mark.parametrize(
     ("holder", "user", "project", "runs"),
     [

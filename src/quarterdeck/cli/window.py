@@ -54,8 +54,8 @@ def add_(
 ) -> None:
     """Plan a time block on a device, once or recurring.
 
-    For administrators. No slice starts that cannot end before it; a reservation's own tasks run in it and across its start. Recurring
-    blocks follow the clocks of the time zone through daylight saving.
+    For administrators. No slice starts that cannot end before it; a reservation's own tasks run in it and across its
+    start. Recurring blocks follow the clocks of the time zone through daylight saving.
 
     \b
         qdeck window add fresnel-emulator --kind calibration --start 2026-11-22T02:00 --for 1h
