@@ -39,7 +39,8 @@ def daemon(tmp_path: Path) -> Iterator[Daemon]:
 
 
 def running(tmp_path: Path, database: str) -> Iterator[Daemon]:
-    devices = {"fake": {"driver": "fake"}, "slow": {"driver": "fake", "slow_s": 1.0}}
+    devices = {"fake": {"driver": "fake"}, "slow": {"driver": "fake", "slow_s": 1.0},
+               "hour": {"driver": "fake", "slow_s": 3600.0}}  # fmt: skip
     with Daemon(tmp_path, database, devices, exclusive_idle_s=0.5, batch_idle_s=0.4, lend_s=3.0) as daemon:
         yield daemon
         check(daemon)
@@ -136,6 +137,8 @@ def one(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Daemon]:
         ({"end_s": 1e12}, 422, "$.end_s"), ({"start_s": 1e300, "end_s": 2e300}, 422, "$.end_s"),
         ({"kind": "reservation"}, 422, "$.user"),
         ({"kind": "reservation", "user": "u", "slack_s": 9}, 422, "$.slack_s"),
+        ({"kind": "reservation", "project": "default"}, 422, "$.project"),
+        ({"kind": "reservation", "project": "a/b"}, 422, "$.project"),
         ({"project": "x"}, 422, "$.user"), ({"start_s": "soon"}, 422, "$.start_s"),
     ],
 )  # fmt: skip
@@ -198,14 +201,15 @@ def test_a_movable_window_waits_for_the_work_that_is_there(daemon: Daemon) -> No
 
 
 def test_a_device_drains(daemon: Daemon) -> None:
-    task = daemon.submit(daemon.upload(), device="slow").json()["id"]
-    until(lambda: daemon.http.get("/v1/devices/slow").json()["running"] == 1)
+    task = daemon.submit(daemon.upload(), device="hour").json()["id"]
+    until(lambda: daemon.http.get("/v1/devices/hour").json()["running"] == 1)
     down = {"status": "maintenance", "reason": "new laser"}
-    answer = daemon.http.post("/v1/devices/slow/status", json=down).json()
+    answer = daemon.http.post("/v1/devices/hour/status", json=down).json()
     assert (answer["status"], answer["reason"]) == ("draining", "new laser")
     assert "draining" in qdeck(daemon, "devices").stdout
-    assert daemon.ended(task)["state"] == "done"
-    assert daemon.http.get("/v1/devices/slow").json()["status"] == "maintenance"
+    assert daemon.http.post(f"/v1/tasks/{task}/cancel").status_code == 200
+    assert daemon.ended(task)["state"] == "cancelled"
+    assert daemon.http.get("/v1/devices/hour").json()["status"] == "maintenance"
 
 
 # -- sessions -----------------------------------------------------------------------------------------------------

@@ -26,6 +26,10 @@ from .machine import Machine
 from .virtual import VirtualLoop
 
 ENDED = ("done", "failed", "cancelled")
+WINDOWS: tuple[dict[str, Any], ...] = (
+    {"kind": "calibration"}, {"kind": "maintenance", "hard": False}, {"kind": "calibration", "slack_s": 20.0},
+    {"kind": "reservation", "user": "user0"}, {"kind": "reservation", "user": "user1", "project": "x"},
+)  # fmt: skip
 
 
 class History:
@@ -61,8 +65,9 @@ class History:
             machine.chaos = random.choice([0.0, 0.02, 0.1, 0.3])
         users = [asyncio.ensure_future(self._user(f"user{n}")) for n in range(3)]
         chaos = asyncio.ensure_future(self._chaos())
-        done, _ = await asyncio.wait([*users, chaos], timeout=200_000)
-        assert len(done) == 4, f"somebody is stuck: {users} {chaos}"
+        everybody = [*users, chaos, asyncio.ensure_future(self._administer())]
+        done, _ = await asyncio.wait(everybody, timeout=200_000)
+        assert len(done) == len(everybody), f"somebody is stuck: {everybody}"
         for task in done:
             task.result()
         for machine in self.machines.values():
@@ -123,6 +128,30 @@ class History:
                 await asyncio.sleep(self.random.random() * 20)
                 await self._start()
 
+    async def _administer(self) -> None:
+        """Set windows and calendars on the devices, whatever goes wrong meanwhile."""
+        root = Actor("root", administrator=True)
+        random = Random(self.random.random())
+        for _ in range(random.randint(0, 4)):
+            await asyncio.sleep(random.random() * 60)
+            device, more = random.choice(list(self.machines)), random.choice(WINDOWS)
+            rule = random.choice(["", "FREQ=SECONDLY;INTERVAL=40;COUNT=5", "FREQ=MINUTELY;COUNT=3"])
+            ahead_s, length_s = random.random() * 60 - 5, random.random() * 30
+
+            async def set_it(desk: Desk, d: str = device, m: Any = more, r: str = rule, a: float = ahead_s,
+                             n: float = length_s) -> Any:  # fmt: skip
+                start_s = desk.engine.now() + a
+                if r:
+                    asked = wire.CalendarSet(rule=r, start_s=start_s, duration_s=n, **m)
+                    return await desk.windows.set_calendar(root, d, asked)
+                return await desk.windows.set(root, d, wire.WindowSet(start_s=start_s, end_s=start_s + n, **m))
+
+            with suppress(QuarterdeckError):
+                window = await self._ask(set_it)
+                if random.random() < 0.2:
+                    clear = "clear_calendar" if rule else "clear"
+                    await self._ask(lambda desk, c=clear, id=window.id: getattr(desk.windows, c)(root, id))
+
     # -- users ----------------------------------------------------------------------------------------------------
 
     async def _ask(self, call: Any) -> Any:
@@ -145,8 +174,13 @@ class History:
             await asyncio.sleep(random.random() * 30)
             device = random.choice(list(self.machines))
             if random.random() < 0.2:
+                mode = random.choice(["shared", "exclusive", "batch"])
                 request = wire.SessionOpen(
-                    device=device, mode=random.choice(["shared", "exclusive"]), ttl_s=random.random() * 100 + 1
+                    device=device,
+                    mode=mode,
+                    ttl_s=random.random() * 100 + 1,
+                    idle_s=random.choice([None, 5.0]),
+                    lend=mode == "exclusive" and random.random() < 0.5,
                 )
                 with suppress(QuarterdeckError):
                     session = (await self._ask(lambda desk, r=request: desk.open_session(actor, r))).id

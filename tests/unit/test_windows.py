@@ -10,7 +10,10 @@ from zoneinfo import ZoneInfo
 
 import msgspec
 import pytest
+import typer
 
+from quarterdeck import wire
+from quarterdeck.cli.window import RULES, duration_s, rule_of, timeline
 from quarterdeck.core import events as ev
 from quarterdeck.core.books import Step
 from quarterdeck.core.calendar import check_rule, occurrences
@@ -87,6 +90,13 @@ def test_others_keep_away_from_a_reservation_and_its_holder_runs_across_its_star
     assert bench.tick(1050).commands == [], "it began under its holder's slice"
     assert bench.deck.windows["r"].state == "on"
     assert why(bench.deck, bench.deck.tasks["theirs"]).reason == "reserved"
+
+
+def test_a_slice_of_the_holders_is_not_cut_at_the_start(bench: Bench) -> None:
+    bench.device(shot_rate_hz=1.0)
+    reserve(bench, 1050, 1200)
+    set_window(bench, 1300, 1400)
+    assert started(bench.submit("mine", 400)) == [("mine", 300)]
 
 
 @pytest.mark.parametrize(
@@ -479,6 +489,53 @@ def test_restored_with_calendars_a_deck_goes_on_as_before(bench: Bench) -> None:
     for event in later:
         mine, theirs = bench.send(event), twin.handle(event)
         assert (mine.events, mine.commands) == (theirs.events, theirs.commands)
+
+
+# -- words of the command line ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("text", "seconds"),
+    [("1h", 3600), ("90m", 5400), ("90min", 5400), ("1h30m", 5400), ("2d", 172800), ("0.5s", 0.5), ("1d2h3m4s", 93784)],
+)
+def test_lengths_of_time(text: str, seconds: float) -> None:
+    assert duration_s("--for", text) == seconds
+
+
+@pytest.mark.parametrize("text", ["", "1", "h", "1x", "1h 30m", "-1h", "1hh", "1e3s", "one hour"])
+def test_what_is_no_length_of_time(text: str) -> None:
+    with pytest.raises(typer.BadParameter, match="1h30m"):
+        duration_s("--for", text)
+
+
+@pytest.mark.parametrize("every", [*RULES, "6h", "30m", "90min", "2d", "45s"])
+def test_whatever_every_says_is_a_rule(every: str) -> None:
+    check_rule(rule_of(every), 1e9, "Europe/Paris", 1e9, 1.0)
+
+
+@pytest.mark.parametrize("every", ["", "0h", "h", "1.5h", "fortnight", "99999h", "6h;COUNT=1"])
+def test_what_every_does_not_know(every: str) -> None:
+    with pytest.raises(typer.BadParameter):
+        rule_of(every)
+
+
+def test_the_picture_of_a_day() -> None:
+    now_s = datetime(2026, 11, 21, 10, 40).timestamp()  # the machine's own clock
+    hour_s = now_s - 40 * 60
+
+    def block(kind: str, start_s: float, end_s: float) -> wire.Window:
+        return wire.Window(
+            id="w", device="d", kind=kind, start_s=hour_s + start_s, end_s=hour_s + end_s, hard=True, state="planned"  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    blocks = [
+        block("reservation", 2 * 3600, 6 * 3600), block("calibration", 3 * 3600, 3 * 3600 + 60),
+        block("maintenance", -7200, 1800), block("maintenance", 23.5 * 3600, 30 * 3600), block("calibration", 9e4, 1e5),
+    ]  # fmt: skip
+    hours, mine, none, legend = timeline({"qpu": blocks, "other": []}, now_s)
+    assert hours.split() == [f"{(10 + n) % 24:02}" for n in range(0, 24, 2)] and hours.index("10") == mine.index("M")
+    assert mine.split()[1] == "M...RRCRRRRR" + "." * 35 + "M"
+    assert none.split() == ["other", "." * 48] and "half an hour" in legend
 
 
 # -- the timetable, and the audit ---------------------------------------------------------------------------------

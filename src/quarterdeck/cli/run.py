@@ -34,6 +34,9 @@ def run(
     mode: Annotated[Mode, typer.Option(help="shared: interleaved with others; exclusive: nobody else.")] = "shared",
     class_: Annotated[Class, typer.Option("--class", help="What it is for.")] = "development",
     project: Annotated[str, typer.Option(help="Who pays.")] = "",
+    lend: Annotated[
+        bool, typer.Option("--lend", help="Exclusive: let others run short slices while it has nothing to do.")
+    ] = False,
 ) -> None:
     """Run a command in a session of its own.
 
@@ -45,10 +48,10 @@ def run(
 
     \b
         qdeck run --device fresnel-emulator -- python job.py
-        qdeck run --device fresnel-emulator --mode exclusive -- ./job.sh
+        qdeck run --device fresnel-emulator --mode exclusive --lend -- ./job.sh
     """
     with Child() as child, connect() as client:
-        with client.session(device, mode, class_=class_, project=project, job=_job()) as session:
+        with client.session(device, mode, class_=class_, project=project, job=_job(), lend=lend) as session:
             try:
                 with _environment(session, _qrmi(client, session)) as environ:
                     code = child.run(command, environ)

@@ -133,7 +133,7 @@ def rm(
     id: Annotated[str, typer.Argument(metavar="WINDOW", help="A window's id, or a calendar's.")],
     as_json: Json = False,
 ) -> None:
-    """Take a time block off, end one that is on, or clear a calendar.
+    """Take a time block off, end it, or clear a calendar.
 
     A calendar's windows go with it, but for one that is on. (Administrators.)
 

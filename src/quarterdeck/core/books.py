@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from heapq import heappush
-from itertools import pairwise
 from math import inf, log
 from typing import Any
 
@@ -414,15 +413,11 @@ class Books:
 
     def fit(self, device: Device, task: Task, gap_s: float) -> int:
         """See `policy.Facts`."""
+        if gap_s < inf and self.exclusive(device.id) is None:  # it may run on into its own reservation
+            gap_s = max(gap_s, self.gap_for_s(device, task.user, task.project))
         alone, settings = self.policy.queued(device.id) <= 1, self.policy.settings
-        longest_s = inf if settings.slices else self._longest_gap_s(device)
+        longest_s = inf if settings.slices else self.timetable.longest_gap_s(device.id)
         return slicing.fit(task, device, self.sessions.get(task.session), gap_s, settings, alone, longest_s)
-
-    def _longest_gap_s(self, device: Device) -> float:
-        """The longest time between two hard windows that are known; infinite with fewer than two."""
-        hard = sorted((w.start_s, w.end_s) for w in self.windows.values() if w.device == device.id and w.hard)
-        gaps = [after[0] - before[1] for before, after in pairwise(hard)]
-        return max(gaps, default=inf)
 
     def work_s(self, task: Task, device: Device) -> float:
         """See `policy.Facts`."""

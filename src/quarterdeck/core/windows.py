@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable
+from itertools import pairwise
 from math import inf
 
 from quarterdeck.core import events as ev
@@ -27,12 +28,14 @@ class Timetable:
         self._planned: _Order = {}  # by start
         self._hard: _Order = {}  # those that others keep away from, by latest start
         self._on: dict[str, list[Window]] = {}
+        self._longest_gaps: dict[str, float] = {}  # as far as they were asked for since the last change
 
     # -- changes --------------------------------------------------------------------------------------------------
 
     def add(self, window: Window) -> None:
         """Take in a window as it is: planned, or on."""
         self.windows[window.id] = window
+        self._longest_gaps.pop(window.device, None)
         if window.state == "on":
             self._on.setdefault(window.device, []).append(window)
             return
@@ -43,11 +46,13 @@ class Timetable:
     def begin(self, window: Window) -> None:
         """A planned window is on now."""
         self._unplan(window)
+        self._longest_gaps.pop(window.device, None)
         self._on.setdefault(window.device, []).append(window)
 
     def remove(self, window: Window) -> None:
         """A window is over, or off."""
         del self.windows[window.id]
+        self._longest_gaps.pop(window.device, None)
         if window.state == "planned":
             self._unplan(window)
             return
@@ -93,6 +98,15 @@ class Timetable:
             return 0.0
         hard = self._hard.get(device)
         return max(0.0, hard[0][0] - now_s) if hard else inf
+
+    def longest_gap_s(self, device: str) -> float:
+        """The longest time between two hard windows that are known; inf with fewer than two."""
+        longest_s = self._longest_gaps.get(device)
+        if longest_s is None:
+            hard = sorted((window.start_s, window.end_s) for window in self.of(device) if window.keeps_away)
+            longest_s = max((after[0] - before[1] for before, after in pairwise(hard)), default=inf)
+            self._longest_gaps[device] = longest_s
+        return longest_s
 
     def may_begin(self, device: str, now_s: float) -> Window | None:
         """A movable window whose time has come, and that waits for the device to have nothing to do."""

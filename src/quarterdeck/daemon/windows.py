@@ -10,6 +10,7 @@ from quarterdeck import wire
 from quarterdeck.core import events as ev
 from quarterdeck.daemon import view
 from quarterdeck.daemon.engine import Engine
+from quarterdeck.daemon.projects import core_name
 from quarterdeck.errors import Forbidden, Invalid, NotFound
 
 if TYPE_CHECKING:
@@ -85,6 +86,10 @@ def _administrator(actor: Actor) -> None:
 
 
 def _check_labels(request: wire.WindowSet | wire.CalendarSet) -> None:
+    if request.project and not core_name(request.project):
+        raise Invalid(
+            "$.project", "a reservation is for a project of its own, or a user; most tasks are in the default"
+        )
     for where, text in (("$.reason", request.reason), ("$.user", request.user), ("$.project", request.project)):
         if _CONTROL.search(text):
             raise Invalid(where, "must not hold control characters")
