@@ -80,6 +80,14 @@ class Projects:
         seen = [a for a in accounts.values() if not a.user and self._sees(actor, a)]
         return wire.ProjectPage(items=[self._view(actor, a) for a in sorted(seen, key=lambda a: a.project)])
 
+    def payer(self, actor: Actor, label: str) -> str:
+        """The project that another system's label for one stands for: itself if it was set up, else none.
+
+        In a session, that of the session.
+        """
+        account = self._engine.deck.ledger.accounts.get(label)
+        return label if account is not None and account.declared and not actor.session else ""
+
     async def usage(
         self, actor: Actor, since: str, until: str, by: Sequence[str], project: str | None
     ) -> wire.UsagePage:
