@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quarterdeck.core import events as ev
-from quarterdeck.core import month as calendar
+from quarterdeck.core import month as months
 from quarterdeck.core.accounts import LONGEST, Account, Rules, Usage
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.deck import Deck
@@ -69,10 +69,10 @@ def account(bench: Bench, id: str = "atoms") -> Account:
 @given(st.floats(0, 10_000_000_000))
 def test_months_are_those_of_the_calendar(at_s: float) -> None:
     moment = datetime.fromtimestamp(at_s, UTC)
-    month = calendar.month_of(at_s)
-    assert calendar.label(month) == moment.strftime("%Y-%m")
-    assert datetime.fromtimestamp(calendar.start_s(month), UTC).strftime("%d %H%M%S") == "01 000000"
-    assert calendar.start_s(month) <= at_s < calendar.start_s(month + 1)
+    month = months.month_of(at_s)
+    assert months.label(month) == moment.strftime("%Y-%m")
+    assert datetime.fromtimestamp(months.start_s(month), UTC).strftime("%d %H%M%S") == "01 000000"
+    assert months.start_s(month) <= at_s < months.start_s(month + 1)
 
 
 # -- projects ---------------------------------------------------------------------------------------------------------

@@ -11,7 +11,7 @@ from math import inf
 import msgspec
 
 from quarterdeck.core import events as ev
-from quarterdeck.core import month as calendar
+from quarterdeck.core import month as months
 from quarterdeck.core.accounts import Account, Rules, estimate_us
 from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
@@ -304,7 +304,7 @@ class Deck(Turns):
         session = self.sessions.get(task.session)
         self.parked.add(task, payer.id, task.session if session is not None and session.mode == "exclusive" else "")
         if payer.period == "month" and payer.exhausted(self.now_s):
-            self._alarm(calendar.start_s(calendar.month_of(self.now_s) + 1), "account", payer.id)
+            self._alarm(months.start_s(months.month_of(self.now_s) + 1), "account", payer.id)
 
     def _unpark(self, task: Task) -> None:
         self.parked.remove(task)
