@@ -14,7 +14,7 @@ from quarterdeck.core import events as ev
 from quarterdeck.core import month as months
 from quarterdeck.core.accounts import LONGEST, Account, Rules, Usage
 from quarterdeck.core.commands import StartSlice
-from quarterdeck.core.deck import Deck
+from quarterdeck.core.deck import PARKED_AT_ONCE, Deck
 from quarterdeck.core.invariants import Audit, Broken, validate
 from quarterdeck.core.policy import Fifo
 from quarterdeck.core.waiting import why
@@ -291,6 +291,27 @@ def test_a_closed_exclusive_session_takes_its_parked_tasks_along(bench: Bench) -
     assert "a" in bench.deck.parked
     bench.send(ev.SessionClosed(at_s=bench.now_s, session="s"))
     assert bench.deck.tasks["a"].state == "cancelled" and bench.deck.queued("qpu") == 0
+
+
+def test_many_tasks_are_set_aside_a_bit_at_a_time(bench: Bench) -> None:
+    bench.device(slice_shots=10)
+    project(bench)
+    budget(bench, shots=10**6)
+    submit(bench, "run", 10, project="")
+    for number in range(PARKED_AT_ONCE + 100):
+        bench.log += bench.deck.handle(
+            ev.Submitted(
+                at_s=bench.now_s, task=f"t{number}", user="ada", device="qpu", program="p", shots=1, project="atoms"
+            )
+        ).events
+    submit(bench, "other", 10, project="")
+    budget(bench, shots=0)
+    assert finish(bench, "run", 0, 10, 1.0) == []
+    assert bench.deck.parked.count("qpu") == PARKED_AT_ONCE and bench.deck.queued("qpu") == PARKED_AT_ONCE + 101
+    alarm_s = bench.deck.next_alarm_s()
+    assert alarm_s is not None and alarm_s < bench.now_s + 0.01
+    step = bench.tick(alarm_s)
+    assert [command.key for command in step.commands if isinstance(command, StartSlice)] == ["other/0"]
 
 
 # -- what is charged --------------------------------------------------------------------------------------------------

@@ -23,6 +23,9 @@ from quarterdeck.core.turns import Turns
 from quarterdeck.core.windows import check_window
 from quarterdeck.errors import Conflict, NotFound
 
+PARKED_AT_ONCE = 500
+"""Tasks that are set aside in one step, about 30 ms; an account may have many when its budget runs out."""
+
 
 class Retry(msgspec.Struct, frozen=True):
     """How faults are met.
@@ -272,6 +275,9 @@ class Deck(Turns):
                     return choice, moment
                 denied.add(choice.task.id)
                 self._park(choice.task, payer)
+                if len(denied) >= PARKED_AT_ONCE:  # the rest in a moment, so that nobody else has to wait for it
+                    self._alarm(self.now_s + 0.001, "device", device.id)
+                    return None
             if (wake_s := self.policy.wake_s(device, moment.lane)) is not None:
                 self._alarm(wake_s, "device", device.id)
         return None  # a window's own alarm comes back here
