@@ -314,6 +314,16 @@ def test_many_tasks_are_set_aside_a_bit_at_a_time(bench: Bench) -> None:
     assert [command.key for command in step.commands if isinstance(command, StartSlice)] == ["other/0"]
 
 
+def test_no_exclusive_session_without_budget(bench: Bench) -> None:
+    bench.device()
+    project(bench)
+    budget(bench, 0.0)
+    opened = ev.SessionOpened(at_s=bench.now_s, session="s", user="ada", device="qpu", ttl_s=60, project="atoms")
+    with pytest.raises(OverBudget, match=r"project atoms has no device seconds left$"):
+        bench.send(msgspec.structs.replace(opened, mode="exclusive"))
+    bench.send(opened)
+
+
 # -- what is charged --------------------------------------------------------------------------------------------------
 
 

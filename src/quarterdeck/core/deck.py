@@ -115,6 +115,8 @@ class Deck(Turns):
                 if event.session in self.sessions:
                     raise Conflict(f"session {event.session} exists already")
                 self.ledger.welcome(event.project, event.user)
+                if event.mode == "exclusive":  # it would keep the device from others and run nothing
+                    self.ledger.admit(event.project, event.user, 0, 0, max(event.at_s, self.now_s))
                 self._check_opening(event)
             case ev.SessionRenewed() | ev.SessionClosed():
                 if event.session not in self.sessions:
