@@ -124,6 +124,8 @@ class OverBudget(QuarterdeckError):
 
     def __str__(self) -> str:
         whose = f"{self.user} in project {self.project}" if self.user else f"project {self.project}"
+        if not self.needed:
+            return f"{whose} has no {self.what} left"
         return f"{whose} has {self.left:,.6g} {self.what} left; this task would take about {self.needed:,.6g}"
 
 

@@ -19,7 +19,7 @@ from quarterdeck.daemon.engine import DeviceSettings, Pace
 from quarterdeck.daemon.house import House
 from quarterdeck.daemon.http.identity import Identity
 from quarterdeck.daemon.memory import MemoryStore
-from quarterdeck.errors import QuarterdeckError, StoreUnavailable
+from quarterdeck.errors import NotFound, QuarterdeckError, StoreUnavailable
 from quarterdeck.programs.program import Summary
 
 from .machine import Machine
@@ -64,8 +64,8 @@ class History:
         for machine in self.machines.values():
             machine.chaos = random.choice([0.0, 0.02, 0.1, 0.3])
         users = [asyncio.ensure_future(self._user(f"user{n}")) for n in range(3)]
-        chaos = asyncio.ensure_future(self._chaos())
-        everybody = [*users, chaos, asyncio.ensure_future(self._administer())]
+        others = [self._chaos(), self._operator(), self._treasurer()]
+        everybody = [*users, *(asyncio.ensure_future(other) for other in others)]
         done, _ = await asyncio.wait(everybody, timeout=200_000)
         assert len(done) == len(everybody), f"somebody is stuck: {everybody}"
         for task in done:
@@ -128,7 +128,7 @@ class History:
                 await asyncio.sleep(self.random.random() * 20)
                 await self._start()
 
-    async def _administer(self) -> None:
+    async def _operator(self) -> None:
         """Set windows and calendars on the devices, whatever goes wrong meanwhile."""
         root = Actor("root", administrator=True)
         random = Random(self.random.random())
@@ -151,6 +151,24 @@ class History:
                 if random.random() < 0.2:
                     clear = "clear_calendar" if rule else "clear"
                     await self._ask(lambda desk, c=clear, id=window.id: getattr(desk.windows, c)(root, id))
+
+    async def _treasurer(self) -> None:
+        """Sets budgets, low ones too; in the end there are none."""
+        random, actor = Random(self.random.random()), Actor("root", administrator=True)
+        for left in reversed(range(random.choice([0, 0, 3, 6]))):
+            await asyncio.sleep(random.random() * 40)
+            budget = wire.BudgetSet(
+                user=random.choice(["", "user1"]), qpu_s=random.choice([None, 0.0, 3.0, 30.0]),
+                shots=random.choice([None, 20, 200]), period=random.choice(["", "month"]), reset=random.random() < 0.2,
+            )  # fmt: skip
+            for one in [budget] if left else [wire.BudgetSet(), wire.BudgetSet(user="user1")]:
+                project = random.choice(["default", "atoms"]) if left else "atoms"
+                with suppress(NotFound):  # nobody set it up yet
+                    await self._ask(lambda desk, p=project, b=one: desk.projects.set_budget(actor, p, b))
+                if not left:
+                    await self._ask(lambda desk, b=one: desk.projects.set_budget(actor, "default", b))
+                elif random.random() < 0.5:
+                    await self._ask(lambda desk: desk.projects.set(actor, "atoms", wire.ProjectSet(share=2.0)))
 
     # -- users ----------------------------------------------------------------------------------------------------
 
@@ -188,6 +206,7 @@ class History:
             request = wire.TaskSubmit(
                 device=device, program=wire.ProgramUpload(format="opaque", payload=random.choice("abc")),
                 shots=random.randint(1, 60), session=session if random.random() < 0.5 else "",
+                project=random.choice(["", "", "atoms"]),
             )  # fmt: skip
             body = msgspec.json.encode(request)
 
@@ -197,7 +216,8 @@ class History:
             try:
                 task, _ = await self._ask(submit)
             except QuarterdeckError as error:
-                assert error.status in (404, 409), error  # its session is over, or is another device's
+                # its session is over, or is another device's or project's; or there is no budget
+                assert error.status in (402, 404, 409), error
                 session = ""
                 continue
             assert task.id not in self.acknowledged

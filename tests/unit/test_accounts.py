@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from quarterdeck.core import events as ev
-from quarterdeck.core import month as calendar
+from quarterdeck.core import month as months
 from quarterdeck.core.accounts import LONGEST, Account, Rules, Usage
 from quarterdeck.core.commands import StartSlice
-from quarterdeck.core.deck import Deck
+from quarterdeck.core.deck import PARKED_AT_ONCE, Deck
 from quarterdeck.core.invariants import Audit, Broken, validate
 from quarterdeck.core.policy import Fifo
 from quarterdeck.core.waiting import why
@@ -69,10 +69,10 @@ def account(bench: Bench, id: str = "atoms") -> Account:
 @given(st.floats(0, 10_000_000_000))
 def test_months_are_those_of_the_calendar(at_s: float) -> None:
     moment = datetime.fromtimestamp(at_s, UTC)
-    month = calendar.month_of(at_s)
-    assert calendar.label(month) == moment.strftime("%Y-%m")
-    assert datetime.fromtimestamp(calendar.start_s(month), UTC).strftime("%d %H%M%S") == "01 000000"
-    assert calendar.start_s(month) <= at_s < calendar.start_s(month + 1)
+    month = months.month_of(at_s)
+    assert months.label(month) == moment.strftime("%Y-%m")
+    assert datetime.fromtimestamp(months.start_s(month), UTC).strftime("%d %H%M%S") == "01 000000"
+    assert months.start_s(month) <= at_s < months.start_s(month + 1)
 
 
 # -- projects ---------------------------------------------------------------------------------------------------------
@@ -291,6 +291,37 @@ def test_a_closed_exclusive_session_takes_its_parked_tasks_along(bench: Bench) -
     assert "a" in bench.deck.parked
     bench.send(ev.SessionClosed(at_s=bench.now_s, session="s"))
     assert bench.deck.tasks["a"].state == "cancelled" and bench.deck.queued("qpu") == 0
+
+
+def test_many_tasks_are_set_aside_a_bit_at_a_time(bench: Bench) -> None:
+    bench.device(slice_shots=10)
+    project(bench)
+    budget(bench, shots=10**6)
+    submit(bench, "run", 10, project="")
+    for number in range(PARKED_AT_ONCE + 100):
+        bench.log += bench.deck.handle(
+            ev.Submitted(
+                at_s=bench.now_s, task=f"t{number}", user="ada", device="qpu", program="p", shots=1, project="atoms"
+            )
+        ).events
+    submit(bench, "other", 10, project="")
+    budget(bench, shots=0)
+    assert finish(bench, "run", 0, 10, 1.0) == []
+    assert bench.deck.parked.count("qpu") == PARKED_AT_ONCE and bench.deck.queued("qpu") == PARKED_AT_ONCE + 101
+    alarm_s = bench.deck.next_alarm_s()
+    assert alarm_s is not None and alarm_s < bench.now_s + 0.01
+    step = bench.tick(alarm_s)
+    assert [command.key for command in step.commands if isinstance(command, StartSlice)] == ["other/0"]
+
+
+def test_no_exclusive_session_without_budget(bench: Bench) -> None:
+    bench.device()
+    project(bench)
+    budget(bench, 0.0)
+    opened = ev.SessionOpened(at_s=bench.now_s, session="s", user="ada", device="qpu", ttl_s=60, project="atoms")
+    with pytest.raises(OverBudget, match=r"project atoms has no device seconds left$"):
+        bench.send(msgspec.structs.replace(opened, mode="exclusive"))
+    bench.send(opened)
 
 
 # -- what is charged --------------------------------------------------------------------------------------------------

@@ -26,6 +26,9 @@ CONFIG = """\
 state = {state}
 listen = "127.0.0.1:0"
 
+[limits]
+tasks = 10000000
+
 [devices.{device}]
 driver = "bench-instant"
 trace = {trace}

@@ -80,7 +80,7 @@ def summary(ended: Replay) -> dict[str, Any]:
     deck = ended.deck
     tasks = {**ended.ended, **deck.tasks}
     state = {"tasks": tasks, "slices": deck.slices, "sessions": deck.sessions, "devices": deck.devices,
-             "windows": deck.windows, "calendars": deck.calendars}  # fmt: skip
+             "windows": deck.windows, "calendars": deck.calendars, "accounts": deck.ledger.accounts}  # fmt: skip
     return {
         "tasks": len(tasks),
         "states": dict(sorted(Counter(task.state for task in tasks.values()).items())),

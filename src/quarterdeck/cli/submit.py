@@ -64,7 +64,9 @@ def submit(
     session: Annotated[str | None, typer.Option(help="Session to run in; by default the job's, if any.")] = None,
     class_: Annotated[Class, typer.Option("--class", help="What the task is for.")] = "development",
     key: Annotated[str | None, typer.Option(help="Idempotency-Key: the same key again is the same task.")] = None,
-    project: Annotated[str, typer.Option(envvar="QDECK_PROJECT", help="Who pays, if no session says so.")] = "",
+    project: Annotated[
+        str | None, typer.Option(help="Who pays, if no session says so; QDECK_PROJECT sets a default.")
+    ] = None,
     modality: Annotated[str, typer.Option(help="Any device of this modality, in place of a name.")] = "",
     quality: Annotated[float, typer.Option(help="With --modality: least calibration quality.", min=0, max=1)] = 0.0,
     deadline: Annotated[
@@ -94,7 +96,7 @@ def submit(
         task = client.submit(
             text, device=names[0] if len(names) == 1 else None, devices=names if len(names) > 1 else (), needs=needs,
             deadline_s=time.time() + deadline if deadline is not None else 0.0, shots=shots, parameters=parameters,
-            format=format, session=session, name=name, class_=class_, key=key, project="" if session else project,
+            format=format, session=session, name=name, class_=class_, key=key, project=project,
         )  # fmt: skip
         if wait:
             show_result(task, timeout, as_json)

@@ -60,6 +60,7 @@ class Client:
         self.link = Link(address, patience_s, transport)
         self.default_device = environ.get("QDECK_DEVICE", "")
         self.job_session = environ.get("QDECK_SESSION", "")
+        self.default_project = environ.get("QDECK_PROJECT", "")
 
     def __repr__(self) -> str:
         return f"<quarterdeck client of {self.link.address.url}>"
@@ -153,7 +154,7 @@ class Client:
         name: str = "",
         class_: wire.Class = "development",
         key: str | None = None,
-        project: str = "",
+        project: str | None = None,
         devices: Sequence[str] = (),
         needs: wire.Needs | None = None,
         deadline_s: float = 0.0,
@@ -169,7 +170,7 @@ class Client:
             name: A label for people.
             key: Idempotency-Key: the same key with the same content is the same task, for a day. Made up if not
                 given, so that this call may be repeated when a connection breaks.
-            project: Who pays; a session's tasks are its project's.
+            project: Who pays, by default `QDECK_PROJECT`; a session's tasks are its project's.
             devices: Several in place of `device`; the best one that is free runs it.
             needs: What a device must have, in place of a name.
             deadline_s: Seconds since 1970 after which the result is of no use; 0 for none.
@@ -188,7 +189,8 @@ class Client:
             program if _ID.match(program) else wire.ProgramUpload(format=format, payload=program),
             shots=shots, parameters={name: _plain(value) for name, value in (parameters or {}).items()},
             session=session.id if isinstance(session, SessionHandle) else session, name=name, class_=class_,
-            project=project, devices=list(devices), needs=needs, deadline_s=deadline_s,
+            project=project if project is not None else "" if session else self.default_project,
+            devices=list(devices), needs=needs, deadline_s=deadline_s,
         )  # fmt: skip
         headers = {"Idempotency-Key": key or token_hex(16)}
         return TaskHandle(self.link, self.link.ask("POST", "/v1/tasks", wire.Task, body=body, headers=headers))
@@ -243,8 +245,8 @@ class Client:
             if joined.device == device:
                 return SessionHandle(self, joined, own=False)
         body = wire.SessionOpen(
-            device=device, mode=mode or "shared", class_=class_, project=project, job=job, ttl_s=ttl_s, idle_s=idle_s,
-            lend=lend,
+            device=device, mode=mode or "shared", class_=class_, project=project or self.default_project, job=job,
+            ttl_s=ttl_s, idle_s=idle_s, lend=lend,
         )  # fmt: skip
         # Not repeated after it was sent: nobody would close the session of the lost answer.
         session = SessionHandle(self, self.link.ask("POST", "/v1/sessions", wire.Session, body=body, repeat=False))

@@ -14,7 +14,7 @@ from typing import Literal
 
 import msgspec
 
-from quarterdeck.core import month as calendar
+from quarterdeck.core import month as months
 from quarterdeck.core.nouns import Device, Slice, Task
 from quarterdeck.errors import Forbidden, NotFound, OverBudget
 
@@ -90,7 +90,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
         """Device seconds and shots spent in the period."""
         if self.period == "":
             return self.spent_qpu_s, self.spent_shots
-        return (self.month_qpu_s, self.month_shots) if self.month == calendar.month_of(now_s) else (0.0, 0)
+        return (self.month_qpu_s, self.month_shots) if self.month == months.month_of(now_s) else (0.0, 0)
 
     def left(self, now_s: float) -> tuple[float | None, int | None]:
         """Device seconds and shots not spent yet, below 0 after one slice too many; None without a limit."""
@@ -118,7 +118,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def charge(self, at_s: float, qpu_s: float, used_s: float, shots: int, half_life_s: float) -> None:
         """Enter `used_s` device seconds, of which `qpu_s` are charged."""
-        if (month := calendar.month_of(at_s)) != self.month:
+        if (month := months.month_of(at_s)) != self.month:
             self.month, self.month_qpu_s, self.month_shots = month, 0.0, 0
         self.spent_qpu_s += qpu_s
         self.spent_shots += shots
@@ -218,7 +218,7 @@ class Ledger:
                 self._month = max(self._month, noun.month)
         if self._month:
             year, month = self._month.split("-")
-            self._month_ends_s = calendar.start_s(int(year) * 12 + int(month))
+            self._month_ends_s = months.start_s(int(year) * 12 + int(month))
 
     def recount(self, tasks: Iterable[Task], slices: Mapping[str, Slice], devices: Mapping[str, Device]) -> None:
         """Work out anew what is held and in flight, after a change of budgets or devices. O(tasks)."""
@@ -326,8 +326,8 @@ class Ledger:
 
     def _turn(self, at_s: float) -> list[Usage]:
         """A new month: the records of the last one are closed and leave the memory."""
-        month = calendar.month_of(at_s)
-        self._month, self._month_ends_s = calendar.label(month), calendar.start_s(month + 1)
+        month = months.month_of(at_s)
+        self._month, self._month_ends_s = months.label(month), months.start_s(month + 1)
         closed = list(self.usage.values())
         for usage in closed:
             usage.open = False

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from quarterdeck.core import events as ev
-from quarterdeck.core import month as calendar
+from quarterdeck.core import month as months
 
 _SLACK = 1e-6
 """Of sums of floating-point numbers, in seconds."""
@@ -49,7 +49,7 @@ class BudgetAudit:
         if event.qpu_s is None and event.shots is None:
             self._budgets.pop(id, None)
             return
-        month = calendar.month_of(event.at_s)
+        month = months.month_of(event.at_s)
         monthly = event.period == "month"
         spent = self._spent_of(id, month, monthly)
         flying = {key for key, (task, *_) in self._flying.items() if id in self._payers[task]}
@@ -76,7 +76,7 @@ class BudgetAudit:
     def ended(self, key: str, at_s: float, qpu_s: float, shots: int) -> str:
         task, bound_s, _ = self._flying.pop(key)
         charge = (min(qpu_s, bound_s) if bound_s else qpu_s, float(shots))
-        month = calendar.month_of(at_s)
+        month = months.month_of(at_s)
         for id in self._payers[task]:
             self._enter(id, month, charge)
             if (budget := self._budgets.get(id)) is None:
@@ -105,7 +105,7 @@ class BudgetAudit:
         self._months[id] = (month, [sums[0] + charge[0], sums[1] + charge[1]])
 
     def _turn(self, budget: _Budget, at_s: float) -> None:
-        if budget.monthly and calendar.month_of(at_s) != budget.month:
-            budget.month = calendar.month_of(at_s)
+        if budget.monthly and months.month_of(at_s) != budget.month:
+            budget.month = months.month_of(at_s)
             budget.spent = [0.0, 0.0]
             budget.allowed = [limit or 0.0 for limit in budget.limits]

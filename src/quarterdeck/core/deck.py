@@ -11,7 +11,7 @@ from math import inf
 import msgspec
 
 from quarterdeck.core import events as ev
-from quarterdeck.core import month as calendar
+from quarterdeck.core import month as months
 from quarterdeck.core.accounts import Account, Rules, estimate_us
 from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
@@ -22,6 +22,9 @@ from quarterdeck.core.transition import TASK, InvalidTransition, check
 from quarterdeck.core.turns import Turns
 from quarterdeck.core.windows import check_window
 from quarterdeck.errors import Conflict, NotFound
+
+PARKED_AT_ONCE = 500
+"""Tasks that are set aside in one step, about 30 ms; an account may have many when its budget runs out."""
 
 
 class Retry(msgspec.Struct, frozen=True):
@@ -113,6 +116,8 @@ class Deck(Turns):
                 if event.session in self.sessions:
                     raise Conflict(f"session {event.session} exists already")
                 self.ledger.welcome(event.project, event.user)
+                if event.mode == "exclusive":  # it would keep the device from others and run nothing
+                    self.ledger.admit(event.project, event.user, 0, 0, max(event.at_s, self.now_s))
                 self._check_opening(event)
             case ev.SessionRenewed() | ev.SessionClosed():
                 if event.session not in self.sessions:
@@ -273,6 +278,9 @@ class Deck(Turns):
                     return choice, moment
                 denied.add(choice.task.id)
                 self._park(choice.task, payer)
+                if len(denied) >= PARKED_AT_ONCE:  # the rest in a moment, so that nobody else has to wait for it
+                    self._alarm(self.now_s + 0.001, "device", device.id)
+                    return None
             if (wake_s := self.policy.wake_s(device, moment.lane)) is not None:
                 self._alarm(wake_s, "device", device.id)
         return None  # a window's own alarm comes back here
@@ -306,7 +314,7 @@ class Deck(Turns):
         session = self.sessions.get(task.session)
         self.parked.add(task, payer.id, task.session if session is not None and session.mode == "exclusive" else "")
         if payer.period == "month" and payer.exhausted(self.now_s):
-            self._alarm(calendar.start_s(calendar.month_of(self.now_s) + 1), "account", payer.id)
+            self._alarm(months.start_s(months.month_of(self.now_s) + 1), "account", payer.id)
 
     def _unpark(self, task: Task) -> None:
         self.parked.remove(task)

@@ -7,7 +7,7 @@ from typing import Literal
 
 import msgspec
 
-from quarterdeck.core import month as calendar
+from quarterdeck.core import month as months
 from quarterdeck.core.accounts import Account
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.forecast import forecast
@@ -111,7 +111,7 @@ def _budget(payer: Account, now_s: float) -> tuple[str, float | None]:
     if not payer.exhausted(now_s):
         return f"what is left of the budget of {whose} is kept for its {payer.flights} slices that run now", None
     if payer.period == "month" and payer.budget_qpu_s != 0 and payer.budget_shots != 0:
-        next_s = calendar.start_s(calendar.month_of(now_s) + 1)
+        next_s = months.start_s(months.month_of(now_s) + 1)
         return f"the budget of {whose} is spent; it starts anew with the month", next_s - now_s
     return f"the budget of {whose} is spent; an administrator can raise it", None
 

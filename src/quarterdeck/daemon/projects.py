@@ -10,7 +10,7 @@ import msgspec
 
 from quarterdeck import wire
 from quarterdeck.core import events as ev
-from quarterdeck.core import month as calendar
+from quarterdeck.core import month as months
 from quarterdeck.core.accounts import Account, Usage
 from quarterdeck.daemon.engine import Engine
 from quarterdeck.errors import Forbidden, Invalid, NotFound
@@ -80,6 +80,14 @@ class Projects:
         seen = [a for a in accounts.values() if not a.user and self._sees(actor, a)]
         return wire.ProjectPage(items=[self._view(actor, a) for a in sorted(seen, key=lambda a: a.project)])
 
+    def payer(self, actor: Actor, label: str) -> str:
+        """The project that another system's label for one stands for: itself if it was set up, else none.
+
+        In a session, that of the session.
+        """
+        account = self._engine.deck.ledger.accounts.get(label)
+        return label if account is not None and account.declared and not actor.session else ""
+
     async def usage(
         self, actor: Actor, since: str, until: str, by: Sequence[str], project: str | None
     ) -> wire.UsagePage:
@@ -133,7 +141,7 @@ class Projects:
         now_s = self._engine.now()
         spent_s, spent_shots = account.spent(now_s)
         left_s, left_shots = account.left(now_s)
-        anew_s = calendar.start_s(calendar.month_of(now_s) + 1) if account.period == "month" else 0.0
+        anew_s = months.start_s(months.month_of(now_s) + 1) if account.period == "month" else 0.0
         note = ""
         if account.exhausted(now_s):
             note = "nothing is left: no new work starts, and tasks that were admitted wait with reason `budget`"
@@ -148,4 +156,4 @@ class Projects:
 
 def _next(month: str) -> str:
     """The month after `2026-11`; empty for empty."""
-    return calendar.label(int(month[:4]) * 12 + int(month[5:])) if month else ""
+    return months.label(int(month[:4]) * 12 + int(month[5:])) if month else ""

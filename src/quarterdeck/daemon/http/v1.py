@@ -257,7 +257,7 @@ OPERATIONS: tuple[Operation, ...] = (
               answer=wire.Why, errors=(NotFound,)),
     Operation(id="openSession", method="POST", path="/v1/sessions", about="Open a lease on a device.",
               serve=_open_session, status=201, body=wire.SessionOpen, answer=wire.Session,
-              errors=(*_BODY, NotFound, Conflict, Forbidden, TooManyRequests)),
+              errors=(*_BODY, NotFound, Conflict, OverBudget, Forbidden, TooManyRequests)),
     Operation(id="listSessions", method="GET", path="/v1/sessions", about="Your open sessions.", serve=_sessions,
               answer=wire.SessionPage),
     Operation(id="getSession", method="GET", path="/v1/sessions/{id}", about="A session, open or closed.",

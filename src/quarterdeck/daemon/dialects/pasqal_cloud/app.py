@@ -154,4 +154,6 @@ def _failed(error: QuarterdeckError, headers: Mapping[str, str] | None = None, s
         more["Allow"] = error.allowed
     if isinstance(error, TooLarge):
         more["Connection"] = "close"  # the rest of the body is not read
+    if isinstance(error, TooManyRequests):
+        more["Retry-After"] = str(max(1, round(error.retry_after_s)))
     return Response(_encode(told), status or error.status, more, "application/json")

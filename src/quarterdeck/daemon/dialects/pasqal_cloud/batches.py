@@ -154,6 +154,7 @@ class Batches:
                 device=batch.device, program=info.id, shots=shots, name=NAME + batch.id,
                 # qiskit-pasqal-provider sends the values together with a sequence built from them
                 parameters=(job.variables or {}) if info.variables else {},
+                project=desk.projects.payer(actor, batch.project),
             ))  # fmt: skip
         return asked
 

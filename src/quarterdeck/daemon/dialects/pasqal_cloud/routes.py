@@ -230,7 +230,10 @@ class Routes:
             device=asked.types.device(told.machine, "$.machine"), project=told.project_id or "",
         )  # fmt: skip
         program = wire.ProgramUpload(format="ahs", payload=told.document())
-        task = wire.TaskSubmit(device=batch.device, program=program, shots=told.shots, name=NAME + batch.id)
+        payer = asked.desk.projects.payer(asked.actor, batch.project)
+        task = wire.TaskSubmit(
+            device=batch.device, program=program, shots=told.shots, name=NAME + batch.id, project=payer
+        )  # fmt: skip
         batch, tasks = await self._batches.extend(asked.desk, asked.actor, batch, [task])
         return {"id": batch.id, "status": views.status(batch, tasks)}
 

@@ -33,6 +33,7 @@ from quarterdeck.errors import (
     QuarterdeckError,
     StoreUnavailable,
     TooLarge,
+    TooManyRequests,
     Unavailable,
 )
 
@@ -104,7 +105,7 @@ class Warden:
             return _response({"detail": str(error)}, error.status, {"Connection": "close"})
         except Invalid as error:
             return _response({"detail": words.invalid(error)}, error.status)
-        except Unavailable as error:
+        except (Unavailable, TooManyRequests) as error:
             retry = {"Retry-After": str(max(1, round(error.retry_after_s)))} if error.retry_after_s else {}
             return _response({"detail": str(error)}, error.status, retry)
         except _Gone as error:
