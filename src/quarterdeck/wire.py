@@ -21,7 +21,7 @@ DeviceStatus = Literal["online", "draining", "calibrating", "maintenance", "offl
 WindowKind = Literal["calibration", "maintenance", "reservation"]
 Reason = Literal[
     "queue", "device_offline", "device_calibrating", "device_maintenance", "window_ahead", "exclusive_session",
-    "retrying", "running", "settled", "budget", "reserved",
+    "retrying", "running", "settled", "budget", "reserved", "quality",
 ]  # fmt: skip
 SHA = Annotated[str, Meta(pattern=r"^[0-9a-f]{64}\Z", description="SHA-256 of the content, 64 hexadecimal digits.")]
 
@@ -55,14 +55,29 @@ class ProgramInfo(Answer, frozen=True):
     duration_ns: int | None = None
     variables: dict[str, int] = {}
     device: str | None = None
+    register: str = ""
+    """Key of the set-up that it needs: tasks with the same key follow each other without one."""
+
+
+class Needs(Request, frozen=True):
+    """What a device must have, in place of its name."""
+
+    modality: str = ""
+    qubits: Annotated[int, Meta(ge=0)] = 0
+    quality: Annotated[float, Meta(ge=0, le=1, description="Least figure of merit of its calibration.")] = 0.0
+    emulated: bool | None = None
+    """True or false to have only emulated ones, or none of them."""
 
 
 class TaskSubmit(Request, frozen=True):
-    """POST /v1/tasks: run a program. Give `program` as the id of an uploaded one (quick), or as the program itself."""
+    """POST /v1/tasks: run a program. Give `program` as the id of an uploaded one (quick), or as the program itself.
 
-    device: Name
+    Say where: `device`, or several `devices`, or what the device `needs`. The best one that is free runs it.
+    """
+
     program: SHA | ProgramUpload
     shots: Shots
+    device: Name | None = None
     parameters: dict[str, Any] = {}
     """Values for the program's variables: numbers or lists of numbers."""
     session: str = ""
@@ -70,6 +85,10 @@ class TaskSubmit(Request, frozen=True):
     class_: Class = msgspec.field(default="development", name="class")
     project: Label = ""
     """Who pays; a session's tasks are its project's."""
+    devices: Annotated[list[Name], Meta(max_length=100)] = []
+    needs: Needs | None = None
+    deadline_s: Annotated[float, Meta(ge=0)] = 0.0
+    """After this time (seconds since 1970) the result is of no use: what is not done by then is given up."""
 
 
 class Error(Answer, frozen=True):
@@ -86,6 +105,8 @@ class Task(Answer, frozen=True):
         number: Order of submission, from 1.
         job: The HPC job of its session, if it has one.
         partial: It ended early and its result holds fewer shots than asked for.
+        devices: Where it may start, if that is not decided yet; `device` is one of them then.
+        deadline_s: When it is given up; 0 for never.
     """
 
     id: str
@@ -110,6 +131,8 @@ class Task(Answer, frozen=True):
     error: Error | None = None
     number: int = 0
     job: str = ""
+    devices: list[str] = []
+    deadline_s: float = 0.0
 
 
 class TaskPage(Answer, frozen=True):
@@ -127,6 +150,12 @@ class Why(Answer, frozen=True):
         detail: The same in a sentence.
         position: Tasks ahead of it; -1 if it does not wait.
         estimate_s: Seconds until it starts, as far as can be told; None when nobody can (the device is offline).
+        basis: What the estimate comes from: `forecast` (the scheduler run forward on all that is known now), `queue`
+            (the work ahead of it), or `none`.
+        policy: What decides the order now.
+        score: What its rank is made of in that policy, term by term; the sum counts.
+        first: The same for the task that comes first now, with nothing else told of it.
+        decisions: Why each of its slices started when it did.
     """
 
     task: str
@@ -135,6 +164,11 @@ class Why(Answer, frozen=True):
     detail: str
     position: int
     estimate_s: float | None
+    basis: Literal["forecast", "queue", "none"] = "queue"
+    policy: str = ""
+    score: dict[str, float] = {}
+    first: dict[str, float] = {}
+    decisions: list[str] = []
 
 
 class SliceInfo(Answer, frozen=True):

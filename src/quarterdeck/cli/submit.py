@@ -5,12 +5,13 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from quarterdeck.cli.common import Class, Device, Json, Timeout, connect, note, print_json
+from quarterdeck.cli.common import Class, Json, Timeout, connect, device_names, note, print_json
 from quarterdeck.cli.tasks import show_result
 
 
@@ -43,8 +44,17 @@ def submit(
     file: Annotated[
         str, typer.Argument(metavar="FILE", help="The program; - for standard input; or the id of an uploaded one.")
     ],
-    device: Device,
     shots: Annotated[int, typer.Option("--shots", "-n", help="How often to run it and measure.")],
+    device: Annotated[
+        str,
+        typer.Option(
+            "--device",
+            "-d",
+            envvar="QDECK_DEVICE",
+            autocompletion=device_names,
+            help="The device's name, or several with commas between: the best one that is free runs it.",
+        ),
+    ] = "",
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", metavar="NAME=VALUE", help="A variable's value; repeat for more."),
@@ -55,6 +65,11 @@ def submit(
     class_: Annotated[Class, typer.Option("--class", help="What the task is for.")] = "development",
     key: Annotated[str | None, typer.Option(help="Idempotency-Key: the same key again is the same task.")] = None,
     project: Annotated[str, typer.Option(envvar="QDECK_PROJECT", help="Who pays, if no session says so.")] = "",
+    modality: Annotated[str, typer.Option(help="Any device of this modality, in place of a name.")] = "",
+    quality: Annotated[float, typer.Option(help="With --modality: least calibration quality.", min=0, max=1)] = 0.0,
+    deadline: Annotated[
+        float | None, typer.Option(help="Give it up if it is not done within this many seconds.", min=0)
+    ] = None,
     wait: Annotated[bool, typer.Option("--wait", "-w", help="Wait for the result and print it.")] = False,
     timeout: Timeout = None,
     as_json: Json = False,
@@ -65,13 +80,21 @@ def submit(
         qdeck submit program.json --device fresnel-emulator --shots 500 --wait
         qdeck submit program.json -d fresnel-emulator -n 100 -p omega=6.3 -p delta=-4,0,4
         qdeck submit - -d fresnel-emulator -n 100 --json < program.json
+        qdeck submit program.json --modality neutral-atom -n 100 --deadline 3600
     """
+    from quarterdeck import wire
+
+    names = [part for part in device.split(",") if part]
+    if bool(names) == bool(modality):
+        raise typer.BadParameter("give one of --device and --modality; `qdeck devices` shows what there is")
+    needs = wire.Needs(modality=modality, quality=quality) if modality else None
     parameters = dict(parameter(text) for text in param or [])
     text = read(file)
     with connect() as client:
         task = client.submit(
-            text, device=device, shots=shots, parameters=parameters, format=format, session=session, name=name,
-            class_=class_, key=key, project="" if session else project,
+            text, device=names[0] if len(names) == 1 else None, devices=names if len(names) > 1 else (), needs=needs,
+            deadline_s=time.time() + deadline if deadline is not None else 0.0, shots=shots, parameters=parameters,
+            format=format, session=session, name=name, class_=class_, key=key, project="" if session else project,
         )  # fmt: skip
         if wait:
             show_result(task, timeout, as_json)

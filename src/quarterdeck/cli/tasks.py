@@ -163,10 +163,20 @@ def why(id: TaskId, as_json: Json = False) -> None:
         print_json(told)
         return
     print(told.detail)
+    for decision in told.decisions:
+        print(decision)
     if told.position >= 0:
         print(f"{told.position} tasks ahead of it" if told.position else "next in the queue")
     if told.estimate_s is not None and told.state == "queued":
-        print(f"should start in about {told.estimate_s:.0f} s")
+        how = "the scheduler run forward" if told.basis == "forecast" else "the work ahead of it"
+        print(f"should start in about {told.estimate_s:.0f} s (from {how})")
+    if told.score:
+        print()
+        names = list(told.score)
+        rows = [("this task", *(f"{told.score[n]:.2f}" for n in names), f"{sum(told.score.values()):.2f}")]
+        if told.first:
+            rows.append(("first now", *(f"{told.first[n]:.2f}" for n in names), f"{sum(told.first.values()):.2f}"))
+        print_columns((f"SCORE ({told.policy})", *(n.upper() for n in names), "SUM"), rows)
 
 
 def log(id: TaskId, as_json: Json = False) -> None:

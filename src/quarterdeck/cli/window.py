@@ -52,9 +52,9 @@ def add_(
     reason: Annotated[str, typer.Option(help="What users read.")] = "",
     as_json: Json = False,
 ) -> None:
-    """Plan a time block on a device, once or recurring (administrators).
+    """Plan a time block on a device, once or recurring.
 
-    No slice starts that cannot end before it; a reservation's own tasks run in it and across its start. Recurring
+    For administrators. No slice starts that cannot end before it; a reservation's own tasks run in it and across its start. Recurring
     blocks follow the clocks of the time zone through daylight saving.
 
     \b
@@ -99,7 +99,7 @@ def list_(
     ] = "",
     as_json: Json = False,
 ) -> None:
-    """The time blocks of devices, with a picture of the next 24 hours.
+    """The time blocks of devices, and a picture of 24 hours.
 
     \b
         qdeck window list

@@ -150,6 +150,9 @@ class Client:
         class_: wire.Class = "development",
         key: str | None = None,
         project: str = "",
+        devices: Sequence[str] = (),
+        needs: wire.Needs | None = None,
+        deadline_s: float = 0.0,
     ) -> TaskHandle:
         """Submit a task; durable once this returns.
 
@@ -163,10 +166,16 @@ class Client:
             key: Idempotency-Key: the same key with the same content is the same task, for a day. Made up if not
                 given, so that this call may be repeated when a connection breaks.
             project: Who pays; a session's tasks are its project's.
+            devices: Several in place of `device`; the best one that is free runs it.
+            needs: What a device must have, in place of a name.
+            deadline_s: Seconds since 1970 after which the result is of no use; 0 for none.
 
         Raises `OverBudget` if the project's budget does not bear the task.
         """
-        device = self._device(device)
+        if devices or needs is not None:
+            session = session or ""
+        else:
+            device = self._device(device)
         if session is None:
             session = self.job_session if device == self.default_device or not self.default_device else ""
         body = wire.TaskSubmit(
@@ -175,7 +184,7 @@ class Client:
             program if _ID.match(program) else wire.ProgramUpload(format=format, payload=program),
             shots=shots, parameters={name: _plain(value) for name, value in (parameters or {}).items()},
             session=session.id if isinstance(session, SessionHandle) else session, name=name, class_=class_,
-            project=project,
+            project=project, devices=list(devices), needs=needs, deadline_s=deadline_s,
         )  # fmt: skip
         headers = {"Idempotency-Key": key or token_hex(16)}
         return TaskHandle(self.link, self.link.ask("POST", "/v1/tasks", wire.Task, body=body, headers=headers))

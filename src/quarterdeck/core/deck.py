@@ -74,10 +74,17 @@ class Deck(Turns):
         self._follow(event)
         self._pass_time()
         while self._due:
-            device = self.devices[self._due.popitem()[0]]
+            best = max(self._due, key=self._rank) if len(self._due) > 1 else next(iter(self._due))
+            del self._due[best]
+            device = self.devices[best]
             self._serve(device)
             self._begin_idle(device)
         return step
+
+    def _rank(self, id: str) -> tuple[float, float]:
+        """Better devices are served first, so that who has a choice gets the best one that is free."""
+        device = self.devices[id]
+        return (device.quality, device.shot_rate_hz)
 
     # -- admission ------------------------------------------------------------------------------------------------
 
@@ -237,21 +244,9 @@ class Deck(Turns):
     def _serve(self, device: Device) -> None:
         """Fill the device's free lanes."""
         denied: set[str] = set()
-        while len(device.running) < device.lanes:
-            for moment in self.offers(device):
-                while (choice := self._choose(moment)) is None and self._unpark_at(device, moment.lane, denied):
-                    pass
-                if choice is not None:
-                    break
-                if (wake_s := self.policy.wake_s(device, moment.lane)) is not None:
-                    self._alarm(wake_s, "device", device.id)
-            else:
-                return  # a window's own alarm comes back here
+        while len(device.running) < device.lanes and (found := self._find(device, denied)) is not None:
+            choice, moment = found
             task, shots = choice.task, choice.shots
-            if (payer := self.payer_against(task, shots, device)) is not None:
-                denied.add(task.id)
-                self._park(task, payer)
-                continue
             cause = "exclusive" if moment.lane else "reservation" if moment.holder else choice.cause
             started = ev.SliceStarted(
                 at_s=self.now_s, task=task.id, index=task.slices, shots=shots,
@@ -265,6 +260,21 @@ class Deck(Turns):
                 program=task.program, parameters=task.parameters, shots=shots,
             )  # fmt: skip
             self._step.commands.append(start)
+
+    def _find(self, device: Device, denied: set[str]) -> tuple[Choice, Moment] | None:
+        """What comes next, of all that the device may serve now. `denied`: tasks whose accounts could not pay."""
+        for moment in self.offers(device):
+            while (choice := self._choose(moment)) is not None or self._unpark_at(moment, denied):
+                if choice is None:
+                    continue
+                payer = self.payer_against(choice.task, choice.shots, device)
+                if payer is None:
+                    return choice, moment
+                denied.add(choice.task.id)
+                self._park(choice.task, payer)
+            if (wake_s := self.policy.wake_s(device, moment.lane)) is not None:
+                self._alarm(wake_s, "device", device.id)
+        return None  # a window's own alarm comes back here
 
     def _choose(self, moment: Moment) -> Choice | None:
         """Ask the policy. One that raises is replaced by `fifo`, since a queue that stands still helps nobody."""
@@ -315,14 +325,16 @@ class Deck(Turns):
             for key in self.parked.lines(payer.id):
                 self._unpark_one(key)
 
-    def _unpark_at(self, device: Device, session: str, denied: Collection[str]) -> bool:
+    def _unpark_at(self, moment: Moment, denied: Collection[str]) -> bool:
         """Nothing else is there to run: let one task compete that its account can pay for, if not denied just now."""
-        return any(self._unpark_one(key, denied) for key in self.parked.at(device.id, session))
+        return any(self._unpark_one(key, denied, moment) for key in self.parked.at(moment.device.id, moment.lane))
 
-    def _unpark_one(self, key: Key, denied: Collection[str] = ()) -> bool:
+    def _unpark_one(self, key: Key, denied: Collection[str] = (), moment: Moment | None = None) -> bool:
         while (task := self.parked.head(key)) is not None and task.id not in denied:
             device = self.devices[key[1]]
-            shots = self.fitting_shots(device, task)
+            if moment is not None and not moment.admits(task):
+                return False
+            shots = self.fitting_shots(device, task) if moment is None else self.fit(device, task, moment.gap_s)
             if not shots:
                 return False
             payer = self.payer_against(task, shots, device)

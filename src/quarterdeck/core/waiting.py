@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import inf
 from typing import Literal
 
 import msgspec
@@ -9,12 +10,13 @@ import msgspec
 from quarterdeck.core import month as calendar
 from quarterdeck.core.accounts import Account
 from quarterdeck.core.deck import Deck
+from quarterdeck.core.forecast import forecast
 from quarterdeck.core.nouns import Device, Task, holds
 from quarterdeck.core.windows import whom
 
 Reason = Literal[
     "queue", "device_offline", "device_calibrating", "device_maintenance", "window_ahead", "exclusive_session",
-    "retrying", "running", "settled", "budget", "reserved",
+    "retrying", "running", "settled", "budget", "reserved", "quality",
 ]  # fmt: skip
 
 
@@ -25,18 +27,39 @@ class Waiting(msgspec.Struct, frozen=True):
     detail: str
     position: int = -1
     estimate_s: float | None = None
+    basis: Literal["forecast", "queue", "none"] = "queue"
+    score: dict[str, float] = {}
+    first: dict[str, float] = {}
 
 
-def why(deck: Deck, task: Task) -> Waiting:
-    """Why the task is where it is. O(1) but for the place in the queue."""
+def why(deck: Deck, task: Task, ahead: bool = False) -> Waiting:
+    """Why the task is where it is. O(streams) for the place in the queue; `ahead` runs the core forward, too."""
     if task.ended:
         return Waiting("settled", f"it is {task.state}", estimate_s=0.0)
     if task.state != "queued":
         return Waiting("running", f"slice {task.slices - 1} is on {task.device}", estimate_s=0.0)
-    device = deck.devices[task.device]
+    told = min((_on(deck, task, deck.devices[id]) for id in task.eligible), key=_sooner)
+    if not ahead:
+        return told
+    device = deck.devices[task.eligible[0]]
+    score, first = deck.policy.explain(task, device), deck.policy.leader(task, device)
+    estimate_s, basis = told.estimate_s, told.basis
+    if estimate_s is not None and (seen_s := forecast(deck, task).get(task.id)) is not None:
+        estimate_s, basis = seen_s, "forecast"
+    return msgspec.structs.replace(told, estimate_s=estimate_s, basis=basis, score=score, first=first)
+
+
+def _sooner(one: Waiting) -> float:
+    return inf if one.estimate_s is None else one.estimate_s
+
+
+def _on(deck: Deck, task: Task, device: Device) -> Waiting:
+    """Why it does not run on this one of its devices."""
     place = deck.place(task, device)
     reason, detail, hold_s = _reason(deck, task, device, place.position)
-    estimate_s = None if hold_s is None else hold_s + (place.ahead_s + _running_s(deck, device)) / max(1, device.lanes)
+    if hold_s is None:
+        return Waiting(reason, detail, place.position, None, "none")
+    estimate_s = hold_s + (place.ahead_s + _running_s(deck, device)) / max(1, device.lanes)
     return Waiting(reason, detail, place.position, estimate_s)
 
 
@@ -62,6 +85,9 @@ def _reason(deck: Deck, task: Task, device: Device, position: int) -> tuple[Reas
     if now_s < task.not_before_s:
         left_s = task.not_before_s - now_s
         return "retrying", f"it runs again in {left_s:.0f} s; {task.faults} of its runs went wrong", left_s
+    if task.min_quality > device.quality:
+        told = f"it needs a calibration of {task.min_quality:g}, {device.id} has {device.quality:g}"
+        return "quality", told, None
     if (payer := deck.unpaid(task)) is not None:
         return "budget", *_budget(payer, now_s)
     holder = deck.exclusive(device.id)

@@ -37,6 +37,7 @@ from quarterdeck.errors import (
     Invalid,
     NotFound,
     NotReady,
+    QuarterdeckError,
     Unauthenticated,
 )
 from quarterdeck.programs.format import INSTANT
@@ -75,6 +76,7 @@ class _Admitted(msgspec.Struct, frozen=True):
 
     request: wire.TaskSubmit
     device: str
+    devices: tuple[str, ...]
     info: wire.ProgramInfo
     blob: Blob | None
     parameters: str
@@ -174,6 +176,7 @@ class Desk:
         info = wire.ProgramInfo(
             id=program.id, format=given.format, bytes=len(content), qubits=summary.qubits,
             duration_ns=summary.duration_ns, variables=summary.variables, device=summary.device,
+            register=summary.register,
         )  # fmt: skip
         self.engine.programs.put(program)
         return info, Blob("program", program.id, _encode(info), content)
@@ -243,11 +246,55 @@ class Desk:
         return answers
 
     async def _check(self, actor: Actor, request: wire.TaskSubmit) -> _Admitted:
-        device = self._device(request.device)
+        """Whether a task can be accepted. With a choice of devices: on any of them; the others drop out."""
+        choice = self._choice(request)
+        if len(choice) == 1:
+            return await self._check_on(actor, request, choice[0])
+        fitting: list[_Admitted] = []
+        refused: QuarterdeckError | None = None
+        for device in choice:
+            try:
+                one = await self._check_on(actor, request, device)
+            except BadProgram as error:
+                refused = refused or error
+            else:
+                if not fitting or one.info.id == fitting[0].info.id:
+                    fitting.append(one)
+        if not fitting:
+            assert refused is not None
+            raise refused
+        if fitting[0].session or len(fitting) == 1:
+            return fitting[0]
+        return msgspec.structs.replace(fitting[0], devices=tuple(one.device for one in fitting))
+
+    def _choice(self, request: wire.TaskSubmit) -> list[str]:
+        """The devices that a request allows, the best first."""
+        if (request.device is not None) + bool(request.devices) + (request.needs is not None) != 1:
+            raise Invalid("$.device", "give one of device, devices and needs")
+        if request.device is not None:
+            return [self._device(request.device)]
+        if request.devices:
+            found = [self._device(name) for name in dict.fromkeys(request.devices)]
+        else:
+            needs = request.needs
+            assert needs is not None
+            found = [
+                target.name for target in self.engine.targets.values()
+                if (not needs.modality or target.modality == needs.modality) and target.qubits >= needs.qubits
+                and (needs.emulated is None or target.emulated == needs.emulated)
+            ]  # fmt: skip
+            if not found:
+                raise Invalid("$.needs", "no device of this daemon has that; `qdeck devices` shows what there is")
+        known = self.engine.deck.devices
+        return sorted(found, key=lambda name: (-known[name].quality, -known[name].shot_rate_hz, name))
+
+    async def _check_on(self, actor: Actor, request: wire.TaskSubmit, device: str) -> _Admitted:
         target = self.engine.targets[device]
         parameters = _parameters(request.parameters, self.limits.parameters_bytes)
         if _CONTROL.search(request.name):
             raise Invalid("$.name", "must not hold control characters")
+        if request.deadline_s and request.deadline_s <= self.engine.now():
+            raise Invalid("$.deadline_s", "is over already; it is in seconds since 1970 (UTC)")
         if request.shots > target.max_shots:
             raise BadProgram("$.shots", f"{device} takes at most {target.max_shots} shots for one task")
         session = self._own_session(actor, request.session).id if request.session else self._default(actor, device)
@@ -270,7 +317,7 @@ class Desk:
             self._admitted[admission] = None
             if len(self._admitted) > self.limits.admissions:
                 self._admitted.popitem(last=False)
-        return _Admitted(request, device, info, blob, parameters, session)
+        return _Admitted(request, device, (), info, blob, parameters, session)
 
     def _enter(self, actor: Actor, admitted: _Admitted, key: Key | None, id: str = "") -> wire.Task:
         """Hand a checked task to the core. It is durable once the engine has settled."""
@@ -281,7 +328,9 @@ class Desk:
             at_s=self.engine.now(), task=id, user=actor.user, device=admitted.device, program=admitted.info.id,
             shots=request.shots, parameters=admitted.parameters, session=admitted.session,
             project=project, job=session.job if session else "", name=request.name,
-            class_=session.class_ if session else request.class_,
+            class_=session.class_ if session else request.class_, devices=admitted.devices,
+            register=admitted.info.register, deadline_s=request.deadline_s,
+            min_quality=request.needs.quality if request.needs else 0.0,
         )  # fmt: skip
         step = self.engine.handle(event, blobs=[admitted.blob] if admitted.blob else [], key=key)
         return view.task(step.tasks[id])  # as it is in this very record, which is what becomes durable
@@ -384,22 +433,33 @@ class Desk:
     async def log(self, actor: Actor, id: str) -> wire.Log:
         """What happened to a task, oldest first."""
         await self._own_task(actor, id)
-        lines: list[wire.LogLine] = []
-        after = 0
-        while page := await self.engine.store.events(after, 1000, task=id):
-            lines += [view.line(ev.decode(body)) for _, body in page]
-            after = page[-1][0]
-        return wire.Log(task=id, lines=lines)
+        return wire.Log(task=id, lines=[view.line(event) for event in await self._events(id)])
 
     async def why(self, actor: Actor, id: str) -> wire.Why:
         """Why a task is where it is."""
-        task = await self._own_task(actor, id)
+        await self._own_task(actor, id)
+        starts = [
+            f"slice {event.index}: {view.chosen(event)}"
+            for event in await self._events(id)
+            if isinstance(event, ev.SliceStarted) and event.cause
+        ]
+        task = await self.engine.task(id)
         self.engine.handle(ev.Tick(at_s=self.engine.now()))  # so that estimates count from now
-        told = why(self.engine.deck, task)
+        told = why(self.engine.deck, task, ahead=True)
         return wire.Why(
             task=id, state=task.state, reason=told.reason, detail=told.detail, position=told.position,
-            estimate_s=told.estimate_s,
+            estimate_s=told.estimate_s, basis=told.basis, policy=self.engine.deck.policy.name, score=told.score,
+            first=told.first, decisions=starts,
         )  # fmt: skip
+
+    async def _events(self, id: str) -> list[ev.Event]:
+        """All that the log has of a task."""
+        found: list[ev.Event] = []
+        after = 0
+        while page := await self.engine.store.events(after, 1000, task=id):
+            found += [ev.decode(body) for _, body in page]
+            after = page[-1][0]
+        return found
 
     async def _own_task(self, actor: Actor, id: str) -> Task:
         task = await self.engine.task(id)

@@ -388,7 +388,13 @@ class Engine:
             counts = _encode(dict(sorted(outcome.counts.items())))
             address = sha256(counts).hexdigest()
             finished = ev.SliceFinished(
-                at_s=at_s, task=start.task, index=start.index, shots=shots, result=address, qpu_s=outcome.qpu_s
+                at_s=at_s,
+                task=start.task,
+                index=start.index,
+                shots=shots,
+                result=address,
+                qpu_s=outcome.qpu_s,
+                setup_s=outcome.setup_s,
             )
             self.handle(finished, blobs=[Blob("result", address, b"{}", counts)])
         except InvalidTransition as error:
@@ -405,8 +411,12 @@ class Engine:
     def _device(self, name: str) -> Device:
         return self.deck.devices[name]
 
-    def _tell(self, device: str, status: Literal["online", "offline", "maintenance"], reason: str) -> None:
-        self.handle(ev.DeviceChanged(at_s=self._clock(), device=device, status=status, reason=reason))
+    def _tell(
+        self, device: str, status: Literal["online", "offline", "maintenance"], reason: str,
+        quality: float | None = None,
+    ) -> None:  # fmt: skip
+        at_s = self._clock()
+        self.handle(ev.DeviceChanged(at_s=at_s, device=device, status=status, reason=reason, quality=quality))
 
     async def set_status(self, device: str, status: str, reason: str) -> None:
         """Take the device out of service (`maintenance`), or give it back (`online`, as soon as it answers)."""

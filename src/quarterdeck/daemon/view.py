@@ -22,6 +22,7 @@ def task(task: Task) -> wire.Task:
         parameters=_NO_PARAMETERS if task.parameters == "{}" else msgspec.json.decode(task.parameters),
         submitted_s=task.submitted_s, started_s=task.started_s, ended_s=task.ended_s, slices=task.slices,
         qpu_s=task.qpu_s, partial=task.ended and task.shots_done < task.shots, error=error,
+        devices=list(task.devices), deadline_s=task.deadline_s,
     )  # fmt: skip
 
 
@@ -86,6 +87,23 @@ def _next_window(window: Window | None) -> wire.NextWindow | None:
     return wire.NextWindow(kind=window.kind, start_s=window.start_s, end_s=window.end_s, reason=window.reason)
 
 
+_CAUSES = {
+    "order": "it came first",
+    "setup": "the device was set up for it, and it was close enough to the first",
+    "share": "its class was owed a share of the time",
+    "aged": "it had waited for longer than policy.aged_s",
+    "exclusive": "its session holds the device",
+    "reservation": "the device is reserved for it",
+    "fallback": "it came first, in order of arrival: the policy had failed",
+}
+
+
+def chosen(event: ev.SliceStarted) -> str:
+    """Why this slice, and no other."""
+    ahead = f", by {event.score:.2f}" if event.rival and event.cause == "order" and event.score > 0.0 else ""
+    return _CAUSES.get(event.cause, event.cause) + (ahead or ("" if event.rival else "; nothing else was ready"))
+
+
 def line(event: ev.Event) -> wire.LogLine:
     """An event of a task as a sentence."""
     return wire.LogLine(at_s=event.at_s, event=type(event).__name__, text=_sentence(event))
@@ -98,7 +116,10 @@ def _sentence(event: ev.Event) -> str:
         case ev.Cancelled():
             return f"cancelled by {event.by or 'nobody named'}"
         case ev.SliceStarted():
-            return f"slice {event.index} started, {event.shots} shots"
+            return (
+                f"slice {event.index} started{f' on {event.device}' if event.device else ''}, {event.shots} shots"
+                + (f": {chosen(event)}" if event.cause else "")
+            )
         case ev.TaskImported():
             return f"taken over from another system, where it was number {event.number} and ended as {event.state}"
         case ev.SliceAccepted():

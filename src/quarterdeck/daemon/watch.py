@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import Literal
 
 from quarterdeck.core.nouns import Device
-from quarterdeck.devices.driver import Driver
+from quarterdeck.devices.driver import Driver, Status
 from quarterdeck.errors import DeviceUnavailable, StoreUnavailable
 
 SOON_S = 0.05
 
-Tell = Callable[[Literal["online", "offline"], str], None]
-"""(`online` or `offline`, reason): the device's status changed."""
+Tell = Callable[[Literal["online", "offline"], str, float | None], None]
+"""(`online` or `offline`, reason, quality if that is known): the device's status changed."""
 
 
 class Watch:
@@ -38,7 +38,7 @@ class Watch:
         """The device was found to be gone: hold its queue, and look for it."""
         self._there.clear()
         if self._known().status == "online":
-            self._tell("offline", reason)
+            self._tell("offline", reason, None)
         self._asked.set()
 
     async def back(self, error: DeviceUnavailable) -> None:
@@ -55,14 +55,18 @@ class Watch:
         """Watch until cancelled."""
         flaps = 0
         while True:
-            online, reason = await self._status()
+            status = await self._status()
+            online, reason = status.online, "" if status.online else status.reason
             if online:
                 self._there.set()
             else:
                 self._there.clear()
             known = self._known()
-            if known.status != "maintenance" and (online, reason) != (known.status == "online", known.reason):
-                self._tell("online" if online else "offline", reason)
+            better = status.quality is not None and status.quality != known.quality
+            if known.status != "maintenance" and (
+                better or (online, reason) != (known.status == "online", known.reason)
+            ):
+                self._tell("online" if online else "offline", reason, status.quality)
             pause_s = self._probe_s if online else min(self._probe_s, SOON_S * 2.0**flaps)
             flaps = 0 if online and not self._asked.is_set() else min(flaps + 1, 30)
             if not self._asked.is_set():
@@ -72,10 +76,9 @@ class Watch:
                         await asyncio.sleep(min(self._probe_s, SOON_S * 2.0**flaps))
             self._asked.clear()
 
-    async def _status(self) -> tuple[bool, str]:
+    async def _status(self) -> Status:
         try:
             async with asyncio.timeout(self._answer_s):
-                status = await self._driver.status()
+                return await self._driver.status()
         except Exception as error:
-            return False, getattr(error, "why", None) or f"{type(error).__name__}: {error}"
-        return status.online, "" if status.online else status.reason
+            return Status(False, getattr(error, "why", None) or f"{type(error).__name__}: {error}")

@@ -53,10 +53,14 @@ class Target(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Status(msgspec.Struct, frozen=True):
-    """Whether the device takes work now, and if not, why (one sentence for its users)."""
+    """Whether the device takes work now, and if not, why (one sentence for its users).
+
+    `quality` is its calibration's figure of merit, 0 to 1, by which the best of several devices is chosen.
+    """
 
     online: bool
     reason: str = ""
+    quality: float | None = None
 
 
 class Slice(msgspec.Struct, frozen=True, kw_only=True):
@@ -90,10 +94,12 @@ class Outcome(msgspec.Struct, frozen=True):
     Attributes:
         counts: The measured bitstrings.
         qpu_s: Seconds for which the device was occupied, set-up included.
+        setup_s: Seconds of these that went into the set-up, if that is known.
     """
 
     counts: Counts
     qpu_s: float = 0.0
+    setup_s: float = 0.0
 
 
 class Driver(Protocol):

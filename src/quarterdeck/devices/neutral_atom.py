@@ -39,6 +39,7 @@ class NeutralAtomEmulator:
         fault_rate: Probability that a slice is lost halfway; whether it is, follows from `seed` and its key.
         offline: Windows (from, to), in seconds after its making, in which it takes no work.
         seed: Of the samples and of `fault_rate`.
+        quality: Figure of merit that it claims for itself, 0 to 1; tasks with a choice go to the best device.
     """
 
     def __init__(
@@ -46,6 +47,7 @@ class NeutralAtomEmulator:
         max_atoms: int | None = None, max_emulation_s: float = 120.0, max_emulation_mib: float = 4096.0,
         modulated: bool = False, noise: dict[str, Any] | None = None, faults: dict[str, int] | None = None,
         fault_rate: float = 0.0, offline: list[list[float]] | None = None, seed: int = 0,
+        quality: float = 0.0,
     ) -> None:  # fmt: skip
         def refuse(key: str, why: str) -> NoReturn:
             raise Invalid(f"devices.{name}.{key}", why)
@@ -60,6 +62,8 @@ class NeutralAtomEmulator:
             refuse("setup_s", "must not be negative")
         if unknown := set(faults or {}) - {"fail", "unavailable"}:
             refuse("faults", f"unknown {', '.join(sorted(unknown))}; known are fail, unavailable")
+        if not 0 <= quality <= 1:
+            refuse("quality", "must lie from 0 to 1")
         told = dict(noise or {})
         chances = {"fault_rate": fault_rate, **{f"noise.{key}": told.get(key, 0.0) for key in emulation.DETECTION}}
         for key, value in chances.items():
@@ -72,6 +76,7 @@ class NeutralAtomEmulator:
         self._faults, self._fault_rate = dict(faults or {}), fault_rate
         self._offline = [(float(begin), float(end)) for begin, end in offline or []]
         self._limits = (max_emulation_s, max_emulation_mib, emulation.trajectories(told))
+        self._quality = quality
         self._born = monotonic()
         self._checkers, self._emulators = Workers(1, WARM), Workers(1, WARM, kill_cancelled=True)
         self._lane = asyncio.Lock()
@@ -96,7 +101,7 @@ class NeutralAtomEmulator:
     async def status(self) -> Status:
         age_s = monotonic() - self._born
         away = any(begin <= age_s < end for begin, end in self._offline)
-        return Status(not away, "offline on purpose (setting `offline`)" if away else "")
+        return Status(not away, "offline on purpose (setting `offline`)" if away else "", self._quality)
 
     async def admit(self, program: Program, parameters: Parameters, shots: int) -> None:
         if program.format != "pulser":
@@ -188,7 +193,8 @@ class NeutralAtomEmulator:
         if not found.done() or not shots:
             return Outcome({}, busy_s)
         wrong = {key: self._noise.get(key, 0.0) for key in emulation.DETECTION}
-        return Outcome(sample(found.result(), shots, chance(self._seed, slice.key), **wrong), busy_s)
+        counts = sample(found.result(), shots, chance(self._seed, slice.key), **wrong)
+        return Outcome(counts, busy_s, min(setup_s, busy_s))
 
     def _distribution(self, run: _Run) -> asyncio.Task[dict[str, float]]:
         program, parameters = run.slice.program, run.slice.parameters

@@ -18,12 +18,14 @@ class Summary(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         duration_ns: Length of one shot on the device, in ns; absent when it depends on parameters.
         variables: Name to length of each parameter that a task must give (1 for a scalar).
         device: Name of the device it was written for, if it names one.
+        register: Key of the set-up that it needs: programs with the same key follow each other without one; "" unknown.
     """
 
     qubits: int = 0
     duration_ns: int | None = None
     variables: dict[str, int] = {}
     device: str | None = None
+    register: str = ""
 
 
 class Program(msgspec.Struct, frozen=True, kw_only=True):

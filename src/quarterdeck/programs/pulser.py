@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import lru_cache
+from hashlib import sha256
 from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 from quarterdeck.errors import BadProgram
@@ -34,7 +35,14 @@ def summarise(payload: str) -> Summary:
             duration_ns=None if sequence.is_parametrized() else int(sequence.get_duration()),
             variables={name: int(variable.size) for name, variable in sequence.declared_variables.items()},
             device=str(sequence.device.name),
+            register="" if sequence.is_register_mappable() else _register_key(register),
         )
+
+
+def _register_key(register: Any) -> str:
+    """A short key of where the atoms are: the part of a sequence that takes time to set up."""
+    places = [[round(float(x), 6) for x in place.as_array()] for place in register.qubits.values()]
+    return sha256(json.dumps(places).encode()).hexdigest()[:16]
 
 
 def parse(payload: str) -> Sequence[Any]:

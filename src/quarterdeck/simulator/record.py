@@ -100,8 +100,8 @@ class Record(msgspec.Struct, kw_only=True):
         spans: The same as time lines (of devices with one lane); None unless asked for.
         etas: A sample of the tasks, if asked for.
         counters: What it took: `events`, `decisions` (slices started), `tasks`, `jobs` (begun), `unfinished` and
-            `cancelled` (jobs), `killed` (slices, by windows), `lost` (slices, by faults), `faults` (of devices),
-            `restarts`, `wall_s`.
+            `cancelled` (jobs that gave up), `missed` (deadlines), `killed` (slices, by windows), `lost` (slices, by
+            faults), `faults` (of devices), `restarts`, `wall_s`.
     """
 
     policy: str

@@ -68,9 +68,10 @@ class _Done(msgspec.Struct):
 def recorded(events: Iterable[ev.Event], *, name: str = "recorded", closed: bool = False) -> Workload:
     """The tasks of a log that measured shots, on the devices and with the windows that it declares.
 
-    Each task takes the device seconds that it really took, set-ups aside. Open loop: every task comes when it came, as
-    a job of its own. `closed`: a session's tasks are one job's rounds, whose think times are the pauses between a
-    task's end and the next one's submission (0 if they overlapped); tasks without a session are jobs of their own.
+    Each task takes the device seconds that it really took, set-ups aside, and a register as long to set up as it did.
+    Open loop: every task comes when it came, as a job of its own in its session, which is a shared one. `closed`: a
+    session's tasks are one job's rounds, whose think times are the pauses between a task's end and the next one's
+    submission (0 if they overlapped); tasks without a session are jobs of their own.
     Raises `Invalid` if there is nothing to run.
     """
     begin_s: float | None = None
@@ -78,6 +79,7 @@ def recorded(events: Iterable[ev.Event], *, name: str = "recorded", closed: bool
     windows: dict[str, ev.WindowSet] = {}
     tasks: dict[str, _Done] = {}
     opened: dict[str, ev.SessionOpened] = {}
+    setups: dict[str, dict[str, float]] = {}
     for event in events:
         begin_s = event.at_s if begin_s is None else begin_s
         match event:
@@ -97,6 +99,8 @@ def recorded(events: Iterable[ev.Event], *, name: str = "recorded", closed: bool
                 task.shots += event.shots
                 task.shots_s += max(0.0, event.qpu_s - event.setup_s)
                 task.end_s = event.at_s
+                if event.setup_s and task.asked.register:
+                    setups.setdefault(task.asked.device, {})[task.asked.register] = event.setup_s
             case _:
                 pass
     done = sorted((task for task in tasks.values() if task.shots), key=lambda task: task.asked.at_s)
@@ -107,7 +111,7 @@ def recorded(events: Iterable[ev.Event], *, name: str = "recorded", closed: bool
         groups.setdefault((closed and task.asked.session) or f"task {task.asked.task}", []).append(task)
     jobs = [_job(number, group, opened, begin_s, closed) for number, group in enumerate(groups.values(), 1)]
     jobs.sort(key=lambda job: (job.arrival_s, job.job))
-    return Workload(name=name, site=_site(devices, windows, begin_s), jobs=jobs)
+    return Workload(name=name, site=_site(devices, windows, setups, begin_s), jobs=jobs)
 
 
 def _job(number: int, tasks: list[_Done], opened: dict[str, ev.SessionOpened], begin_s: float, closed: bool) -> Job:
@@ -122,12 +126,16 @@ def _job(number: int, tasks: list[_Done], opened: dict[str, ev.SessionOpened], b
         free_s = max(task.end_s, free_s)
     return Job(
         job=number, arrival_s=arrival_s - begin_s, user=first.user, project=first.project, class_=first.class_,
-        rounds=rounds, devices=first.devices or (first.device,), session=session.mode if session else "none",
+        rounds=rounds, devices=first.devices or (first.device,), joins="" if closed else first.session,
+        session=session.mode if session else ("shared" if first.session else "none"),
         deadline_s=max(0.0, first.deadline_s - arrival_s) if first.deadline_s else 0.0,
     )  # fmt: skip
 
 
-def _site(devices: dict[str, ev.DeviceDeclared], windows: dict[str, ev.WindowSet], begin_s: float) -> Site:
+def _site(
+    devices: dict[str, ev.DeviceDeclared], windows: dict[str, ev.WindowSet], setups: dict[str, dict[str, float]],
+    begin_s: float,
+) -> Site:  # fmt: skip
     specs = []
     for id, told in devices.items():
         calendar = [
@@ -137,7 +145,7 @@ def _site(devices: dict[str, ev.DeviceDeclared], windows: dict[str, ev.WindowSet
         ]  # fmt: skip
         spec = DeviceSpec(
             id=id, modality=told.modality, qubits=told.qubits, lanes=told.lanes, shot_rate_hz=told.shot_rate_hz,
-            setup_s=told.setup_s, overhead_s=told.overhead_s, slice_shots=told.slice_shots,
+            setup_s=told.setup_s, setups=setups.get(id, {}), overhead_s=told.overhead_s, slice_shots=told.slice_shots,
             window=[each for each in calendar if each.duration_s > 0],
         )  # fmt: skip
         specs.append(spec)

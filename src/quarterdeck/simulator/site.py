@@ -56,6 +56,7 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
         shot_rate_hz: As declared; 0 for too fast to matter. How long shots really take is the workload's affair.
         setup_s: Seconds to set a register up, if it is not the one the device holds; two numbers for a range, of which
             each register has its own value. The core is told the mean.
+        setups: Set-up seconds of registers that are known to differ.
         overhead_s: What every slice costs besides.
         slice_shots: The most shots of a slice; 0 for any number, so that tasks run whole.
     """
@@ -66,6 +67,7 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     lanes: int = 1
     shot_rate_hz: float = 1000.0
     setup_s: float | tuple[float, float] = 0.0
+    setups: dict[str, float] = {}
     overhead_s: float = 0.0
     slice_shots: int = 0
     quality: float | None = None
@@ -78,6 +80,8 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
     def register_setup_s(self, register: str) -> float:
         """The set-up time of a register, the same in every run."""
+        if register in self.setups:
+            return self.setups[register]
         if not register or not isinstance(self.setup_s, tuple):
             return self.setup_s if register and not isinstance(self.setup_s, tuple) else 0.0
         return random.Random(f"set-up of {register}").uniform(*self.setup_s)

@@ -29,6 +29,9 @@ TASK_SIGMA, THINK_SIGMA = 0.2, 0.7
 JOB_ERROR = 0.7
 """Part of the estimate error's variance that is the job's; the rest is the task's."""
 
+LONGEST_ESTIMATE_S = 0.95 * (3600.0 - 150.0) / 1.3
+"""Nobody declares what, a third longer, would not fit between two calibrations: run whole, it would never start."""
+
 Cheat = Literal["", "declare", "reopen", "relabel"]
 
 
@@ -124,7 +127,8 @@ class _Jobs:
         quantum = np.minimum(means[of_job] * np.exp(TASK_SIGMA * task_sizes - TASK_SIGMA**2 / 2), modality.cap_s)
         think = (study.think_s or modality.think_s) * np.exp(THINK_SIGMA * thinks - THINK_SIGMA**2 / 2)
         error = study.error * (JOB_ERROR**0.5 * errors[of_job] + (1 - JOB_ERROR) ** 0.5 * task_errors)
-        shots = np.maximum(1, np.rint(quantum * np.exp(error) * self.device.shot_rate_hz)).astype(int)
+        guess = np.minimum(quantum * np.exp(error), LONGEST_ESTIMATE_S)
+        shots = np.maximum(1, np.rint(guess * self.device.shot_rate_hz)).astype(int)
         declared = shots / self.device.shot_rate_hz
         arrivals = np.cumsum(gaps)
         arrivals = arrivals[:-1] / arrivals[-1] * self.device.span_s(float(quantum.sum()) / study.load)

@@ -38,6 +38,7 @@ class Job(msgspec.Struct, kw_only=True):
         class_: As submitted. `record_class` is what it counts as, if that is another (a relabelling cheater).
         session: `shared`, `exclusive` or `batch`: one session from its first think to its end. `round`: a session of
             its own for each round. `none`: tasks without one.
+        joins: Name of a shared session that it has in common with other jobs of its user; it stays open.
         devices: Where its tasks may run; empty for every device with the `modality` and the `qubits`.
         deadline_s: Seconds after its arrival by which its last task is to be done; 0 for none.
     """
@@ -50,6 +51,7 @@ class Job(msgspec.Struct, kw_only=True):
     record_class: Class | None = None
     rounds: list[Round]
     session: Literal["shared", "exclusive", "batch", "round", "none"] = "shared"
+    joins: str = ""
     devices: tuple[str, ...] = ()
     modality: str = ""
     qubits: int = 0

@@ -139,7 +139,7 @@ class World:
         self.jobs: list[JobRecord] = []
         self.etas: list[EtaRecord] = []
         self.count = dict.fromkeys(
-            ("events", "decisions", "tasks", "jobs", "cancelled", "killed", "lost", "faults", "restarts"), 0
+            ("events", "decisions", "tasks", "jobs", "cancelled", "missed", "killed", "lost", "faults", "restarts"), 0
         )
         self.devices: dict[str, _Device] = {}
         for spec in site.device:
@@ -147,6 +147,7 @@ class World:
             self.devices[spec.id] = _Device(spec, ledger, random.Random(f"{seed}/{spec.id}"))
         self._pools: dict[object, _Pool] = {}
         self._tickets: dict[str, _Ticket] = {}
+        self._joined: dict[str, str] = {}
         self._heap: list[tuple[float, int, Callable[[Any], None], Any]] = []
         self._order = 0
         self._open = 0
@@ -439,10 +440,16 @@ class World:
 
     def _enter(self, run: _Run) -> None:
         """The job's session opens, or it waits for its turn; then its first round begins."""
-        mode = run.job.session
+        mode, joins = run.job.session, run.job.joins
+        if joins in self._joined:
+            run.session = self._joined[joins]
+            self._turn((run, 0))
+            return
         choice = mode == "shared" and len(run.pool.ids) > 1  # a session has one device: its tasks could not choose
         if mode != "none" and mode != "round" and not choice and not self._open_session(run, mode):
             return
+        if joins:
+            self._joined[joins] = run.session
         self._turn((run, 0))
 
     def _turn(self, what: tuple[_Run, int]) -> None:
@@ -475,7 +482,7 @@ class World:
         return True
 
     def _close_session(self, run: _Run) -> None:
-        if not run.session:
+        if not run.session or run.job.joins:
             return
         session, run.session = run.session, ""
         self._send(ev.SessionClosed(at_s=self.now_s + self.skew_s, session=session))
@@ -515,6 +522,7 @@ class World:
         job = run.job
         if task.state != "done":
             run.given_up = True
+            self.count["missed"] += task.error_code == "deadline_missed"
             self._at(self.now_s, self._leave, run)
         elif ticket.round + 1 < len(job.rounds):
             self._at(self.now_s, self._next_round, (run, ticket.round + 1))
@@ -526,6 +534,7 @@ class World:
                 job.quantum_s, len(job.rounds), due_s, bool(due_s) and now_s > due_s,
             )  # fmt: skip
             self.jobs.append(record)
+            self.count["missed"] += record.missed
             self._at(self.now_s, self._leave, run)
 
     def _next_round(self, what: tuple[_Run, int]) -> None:

@@ -113,5 +113,8 @@ class Policy(Protocol):
     def explain(self, task: Task, device: Device) -> dict[str, float]:
         """What its rank is made of: name of the term to its value. Empty if it is the order of arrival alone."""
 
+    def leader(self, task: Task, device: Device) -> dict[str, float]:
+        """The same for the task that comes first now, where this one waits; empty if it is this one."""
+
     def knobs(self) -> dict[str, Any]:
         """The settings in effect."""

@@ -183,6 +183,14 @@ class Ranked:
     def explain(self, task: Task, device: Device) -> dict[str, float]:
         return {}
 
+    def leader(self, task: Task, device: Device) -> dict[str, float]:
+        queue = self._queues[device.id, self._homes[task.id][0]] if task.id in self._homes else None
+        if queue is None or not queue.rows:
+            return {}
+        values = self.values(queue, Moment(device, self._facts.now_s, np.inf))
+        head = queue.head(int(values.argmax()))
+        return self.explain(head, device) if head is not task else {}
+
     def knobs(self) -> dict[str, Any]:
         return {"name": self.name, "slices": self.settings.slices, "backfill": self.settings.backfill}
 
