@@ -2,23 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from math import ceil
+from collections.abc import Iterable
 from statistics import median
 
 import msgspec
 
-
-def percentile(ordered: Sequence[float], share: float) -> float:
-    """The smallest value that at least `share` (0 to 1) of all values do not exceed (nearest rank).
-
-    `ordered` ascends. A rank, not an interpolation: the figure is one that was really measured. Raises `ValueError`
-    for no values or a share outside 0 to 1.
-    """
-    if not ordered or not 0 <= share <= 1:
-        raise ValueError(f"no percentile {share} of {len(ordered)} values")
-    # The small step back keeps 0.99 * 100 = 99.00000000000001 at rank 99.
-    return ordered[max(ceil(share * len(ordered) - 1e-9), 1) - 1]
+from quarterdeck.simulator.metrics import percentile as percentile
 
 
 class Spread(msgspec.Struct, frozen=True):
