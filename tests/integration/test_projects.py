@@ -272,7 +272,7 @@ def test_the_command_line(tmp_path: Path) -> None:
         qdeck(daemon, "task", task, "--wait")
         refused = qdeck(daemon, "submit", program, "-d", "fake", "-n", "40", "--project", "atoms", status=1)
         assert "project atoms has 10 shots left" in refused and "`qdeck project show atoms`" in refused
-        assert "40.0 spent" in qdeck(daemon, "project", "show", "atoms")
+        assert "50 a month: 40 spent, 0 held, 10 free" in qdeck(daemon, "project", "show", "atoms")
         assert "5,400 s" in qdeck(daemon, "project", "list")
         assert (
             json.loads(qdeck(daemon, "project", "budget", "atoms", "--qpu", "none", "--json"))["budget"]["qpu_s"]

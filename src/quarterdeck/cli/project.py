@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from quarterdeck.cli.common import Json, clock, connect, note, print_columns, print_fields, print_json
+from quarterdeck.cli.common import Json, clock, connect, print_columns, print_fields, print_json
 from quarterdeck.errors import NotFound, QuarterdeckError
 
 if TYPE_CHECKING:
@@ -170,9 +170,6 @@ def budget(
                 shots=given_shots if shots is not None else was.shots if was is not None else None,
             )  # fmt: skip
     _print(told, as_json)
-    mine = next((b for b in told.users if b.user == user), told.budget) if user else told.budget
-    if mine.note and not as_json:
-        note(mine.note)
 
 
 def _print(told: Project, as_json: bool) -> None:
@@ -192,16 +189,17 @@ def _print(told: Project, as_json: bool) -> None:
     )  # fmt: skip
     if told.users:
         print()
-        rows = [(b.user, _limit(b.qpu_s, " s"), f"{b.spent_qpu_s:.1f} s", _limit(b.shots), b.spent_shots, b.period)
-                for b in told.users]  # fmt: skip
-        print_columns(("USER", "TIME", "SPENT", "SHOTS", "SPENT", "EACH"), rows)
+        rows = [(b.user, _limit(b.qpu_s, " s"), f"{b.spent_qpu_s:.1f} s", _limit(b.shots), b.spent_shots, b.period,
+                 "nothing left" if b.note else "") for b in told.users]  # fmt: skip
+        print_columns(("USER", "TIME", "SPENT", "SHOTS", "SPENT", "EACH", ""), rows)
 
 
 def _words(limit: float | None, spent: float, held: float, unit: str, own: Budget) -> str:
     if limit is None:
         return "no limit"
     each = " a month" if own.period else ""
-    return f"{limit:,.10g}{unit}{each}: {spent:,.1f} spent, {held:,.1f} held, {limit - spent - held:,.1f} free"
+    spent, held, free = (round(value, 1) for value in (spent, held, limit - spent - held))
+    return f"{limit:,.10g}{unit}{each}: {spent:,} spent, {held:,} held, {free:,} free"
 
 
 def _limit(value: float | None, unit: str = "") -> str:
