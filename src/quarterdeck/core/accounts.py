@@ -86,6 +86,10 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
     def held_qpu_s(self) -> float:
         return self.held_us / _US
 
+    def covers(self, task: Task) -> bool:
+        """It pays for the task."""
+        return task.project == self.project and self.user in ("", task.user)
+
     def spent(self, now_s: float) -> tuple[float, int]:
         """Device seconds and shots spent in the period."""
         if self.period == "":
@@ -205,7 +209,7 @@ class Ledger:
         for account in gone:
             account.state = "removed"
             del self.accounts[account.id]
-        self._index()
+        self.index()
         return gone
 
     def restore(self, nouns: Iterable[Account | Usage]) -> None:
@@ -220,23 +224,25 @@ class Ledger:
             year, month = self._month.split("-")
             self._month_ends_s = months.start_s(int(year) * 12 + int(month))
 
-    def recount(self, tasks: Iterable[Task], slices: Mapping[str, Slice], devices: Mapping[str, Device]) -> None:
-        """Work out anew what is held and in flight, after a change of budgets or devices. O(tasks)."""
-        self._index()
-        for account in self.accounts.values():
+    def recount(
+        self, tasks: Mapping[str, Task], slices: Mapping[str, Slice], devices: Mapping[str, Device],
+        only: Account | None = None,
+    ) -> None:  # fmt: skip
+        """Work out anew what is held and in flight (in one account), after a change of budgets or devices. O(tasks)."""
+        self.index()
+        for account in self.accounts.values() if only is None else [only]:
             account.held_us = account.held_shots = 0
             account.flights = account.flight_us = account.flight_shots = 0
-        if not self._limited:
+        if (only is not None and not only.limited) or not self._limited:
             return
-        by_id = {}
-        for task in tasks:
-            if not task.ended:
-                by_id[task.id] = task
-                self.hold(task, devices[task.device], task.remaining)
+        for task in tasks.values():
+            if not task.ended and (only is None or only.covers(task)):
+                self.hold(task, devices[task.device], task.remaining, only=only)
         for slice in slices.values():
-            self.fly(by_id[slice.task], slice, 1)
+            self.fly(tasks[slice.task], slice, 1, only=only)
 
-    def _index(self) -> None:
+    def index(self) -> None:
+        """Take notice of which projects and budgets there are."""
         self._limited = {id: account for id, account in self.accounts.items() if account.limited}
         self._declared = sum(account.declared and bool(account.project) for account in self.accounts.values())
 
@@ -287,15 +293,19 @@ class Ledger:
 
     # -- bookkeeping ----------------------------------------------------------------------------------------------
 
-    def hold(self, task: Task, device: Device, remaining: int, sign: int = 1) -> None:
+    def hold(
+        self, task: Task, device: Device, remaining: int, sign: int = 1, only: Account | None = None
+    ) -> None:  # fmt: skip
         """Hold (or with -1 let go) the estimate for the shots that the task still has to run."""
-        for account in self.payers(task.project, task.user):
+        for account in self.payers(task.project, task.user) if only is None else [only]:
             account.held_us += sign * estimate_us(device, task.estimate_s, task.shots, remaining)
             account.held_shots += sign * remaining
 
-    def fly(self, task: Task, slice: Slice, sign: int) -> None:
+    def fly(self, task: Task, slice: Slice, sign: int, only: Account | None = None) -> None:
         """A slice started (1) or ended (-1)."""
         for account in self.payers(task.project, task.user):
+            if only is not None and account is not only:
+                continue
             account.flights += sign
             account.flight_us += sign * math.ceil(slice.bound_s * _US)
             account.flight_shots += sign * slice.shots

@@ -93,10 +93,12 @@ class Books:
         if device.status != "maintenance":  # that lasts until an administrator ends it
             device.status, device.reason = "offline", "starting"
         device.lanes, device.slice_shots = event.lanes, event.slice_shots
+        before = (device.shot_rate_hz, device.setup_s)
         device.shot_rate_hz, device.setup_s = event.shot_rate_hz, event.setup_s
+        if before != (device.shot_rate_hz, device.setup_s):  # what is held for its tasks is another estimate now
+            self.ledger.recount(self.tasks, self.slices, self.devices)
         device.emulated, device.overhead_s = event.emulated, event.overhead_s
         device.modality, device.qubits = event.modality, event.qubits
-        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
         self._touch_device(device)
         self._idle_clocks(device.id)
 
@@ -338,10 +340,11 @@ class Books:
     def _ProjectSet(self, event: ev.ProjectSet) -> None:
         account = self.ledger.account(event.project)
         account.declared, account.share, account.members = True, event.share, event.members
-        self._budgets_changed([account])
+        self.ledger.index()
+        self._step.accounts[account.id] = account
 
     def _ProjectRemoved(self, event: ev.ProjectRemoved) -> None:
-        self._budgets_changed(self.ledger.remove(event.project))
+        self._step.accounts.update((account.id, account) for account in self.ledger.remove(event.project))
 
     def _BudgetSet(self, event: ev.BudgetSet) -> None:
         account = self.ledger.account(event.project, event.user)
@@ -349,7 +352,8 @@ class Books:
         if event.reset:
             account.spent_qpu_s = account.month_qpu_s = 0.0
             account.spent_shots = account.month_shots = 0
-        self._budgets_changed([account])
+        self.ledger.recount(self.tasks, self.slices, self.devices, account)
+        self._step.accounts[account.id] = account
 
     # -- what can be told -----------------------------------------------------------------------------------------
 
@@ -505,7 +509,7 @@ class Books:
                     self.tasks[noun.id] = noun
                     self.live[noun.user] = self.live.get(noun.user, 0) + 1
         self.ledger.restore(noun for noun in nouns if isinstance(noun, Account | Usage))
-        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
+        self.ledger.recount(self.tasks, self.slices, self.devices)
         for task in sorted(self.tasks.values(), key=lambda task: task.seq):
             if task.deadline_s:
                 self._alarm(task.deadline_s, "task", task.id)
@@ -660,10 +664,6 @@ class Books:
         accounts, usage = self.ledger.settle(task, slice.ended_s, charge)
         self._step.accounts.update((account.id, account) for account in accounts)
         self._step.usage.update((entry.id, entry) for entry in usage)
-
-    def _budgets_changed(self, accounts: list[Account]) -> None:
-        self.ledger.recount(self.tasks.values(), self.slices, self.devices)
-        self._step.accounts.update((account.id, account) for account in accounts)
 
     def _take_back(
         self, slice: Slice, qpu_s: float, setup_s: float = 0.0, shots: int = 0

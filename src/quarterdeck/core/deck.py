@@ -204,7 +204,7 @@ class Deck(Turns):
                 self._stop(self.tasks[event.task])
             case ev.WindowCleared():
                 self._end_window(self._step.windows[event.window])
-            case ev.ProjectSet() | ev.BudgetSet():
+            case ev.BudgetSet():
                 for account in list(self._step.accounts):
                     self._unpark_all(account)
             case ev.CalendarSet():

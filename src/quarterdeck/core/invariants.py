@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 from quarterdeck.core import events as ev
@@ -61,8 +62,10 @@ def validate(deck: Deck) -> None:
                 device.id, session.user, session.project, deck.now_s, session.expires_s - ROUNDING_S
             )
             _demand(taken is None, f"the lease of exclusive session {session.id} reaches into somebody's reservation")
+    live = Counter(task.user for task in deck.tasks.values() if not task.ended)
+    _demand(deck.live == live, f"by user, {dict(live)} tasks are live, not {deck.live}")
     counted = {id: _promised(account) for id, account in deck.ledger.accounts.items()}
-    deck.ledger.recount(deck.tasks.values(), deck.slices, deck.devices)
+    deck.ledger.recount(deck.tasks, deck.slices, deck.devices)
     for id, account in deck.ledger.accounts.items():
         told = f"account {id or 'default'} counts {counted[id]}, its tasks and slices come to {_promised(account)}"
         _demand(counted[id] == _promised(account), told)

@@ -72,13 +72,20 @@ class Projects:
             account = Account(id="", project="")
         if account is None or not self._sees(actor, account):
             raise NotFound("project", name)
-        return self._view(actor, account)
+        users = [a for a in self._engine.deck.ledger.accounts.values() if a.user and a.project == account.project]
+        return self._view(actor, account, users)
 
     def list(self, actor: Actor) -> wire.ProjectPage:
         """The projects that one may use; all of them for administrators."""
-        accounts = self._engine.deck.ledger.accounts
-        seen = [a for a in accounts.values() if not a.user and self._sees(actor, a)]
-        return wire.ProjectPage(items=[self._view(actor, a) for a in sorted(seen, key=lambda a: a.project)])
+        users: dict[str, list[Account]] = {}
+        projects = []
+        for account in self._engine.deck.ledger.accounts.values():
+            if account.user:
+                users.setdefault(account.project, []).append(account)
+            elif self._sees(actor, account):
+                projects.append(account)
+        projects.sort(key=lambda account: account.project)
+        return wire.ProjectPage(items=[self._view(actor, a, users.get(a.project, [])) for a in projects])
 
     def payer(self, actor: Actor, label: str) -> str:
         """The project that another system's label for one stands for: itself if it was set up, else none.
@@ -126,15 +133,13 @@ class Projects:
             return not account.members or actor.user in account.members
         return f"{account.project}/{actor.user}" in self._engine.deck.ledger.accounts  # a label of the user's own
 
-    def _view(self, actor: Actor, account: Account) -> wire.Project:
-        deck = self._engine.deck
-        users = [a for a in deck.ledger.accounts.values() if a.user and a.project == account.project]
+    def _view(self, actor: Actor, account: Account, users: Sequence[Account]) -> wire.Project:
         if not actor.administrator:
             users = [a for a in users if a.user == actor.user]
         return wire.Project(
             name=account.project or DEFAULT, declared=account.declared, share=account.share,
-            members=list(account.members), recent_qpu_s=deck.usage(account.project), budget=self._budget(account),
-            users=[self._budget(user) for user in sorted(users, key=lambda a: a.user)],
+            members=list(account.members), recent_qpu_s=self._engine.deck.usage(account.project),
+            budget=self._budget(account), users=[self._budget(user) for user in sorted(users, key=lambda a: a.user)],
         )  # fmt: skip
 
     def _budget(self, account: Account) -> wire.Budget:
