@@ -277,3 +277,20 @@ def test_parameters_may_come_from_numpy(stub: Stub) -> None:
     stub.say(TASK)
     client.submit("0" * 64, device="qpu", shots=10, parameters={"a": np.float64(0.5), "b": np.array([1.0, 2.0])})
     assert json.loads(stub.requests[-1].content)["parameters"] == {"a": 0.5, "b": [1.0, 2.0]}
+
+
+def test_who_pays_is_said_by_the_call_else_the_session_else_the_environment(stub: Stub) -> None:
+    client = stub.client(QDECK_PROJECT="atoms", QDECK_DEVICE="qpu")
+    stub.say(TASK, TASK, TASK, SESSION)
+    client.submit("text", shots=1)
+    client.submit("text", shots=1, project="ions")
+    client.submit("text", shots=1, session="s1")
+    client.session(renew=False)
+    assert [json.loads(request.content)["project"] for request in stub.requests] == ["atoms", "ions", "", "atoms"]
+
+
+def test_what_the_budget_does_not_bear_is_an_error_with_figures(stub: Stub) -> None:
+    stub.say(error(errors.OverBudget("atoms", "ada", "shots", 5, 10)))
+    with pytest.raises(errors.OverBudget, match="ada in project atoms has 5 shots left") as refused:
+        stub.client().submit("text", device="qpu", shots=10)
+    assert (refused.value.left, refused.value.needed) == (5, 10)
