@@ -159,7 +159,8 @@ def test_a_reservation_is_its_holders(daemon: Daemon) -> None:
     with nobody(daemon) as http:
         theirs = http.post("/v1/tasks", json={"device": "fake", "program": program, "shots": 5}).json()["id"]
         assert http.get(f"/v1/tasks/{theirs}", params={"wait": 10}).json()["state"] == "done"
-    assert daemon.http.get("/v1/devices/fake").json()["status"] == "online"
+    told = daemon.http.get("/v1/devices/fake").json()
+    assert (told["status"], told["reason"]) == ("online", "reserved for nobody")
     refused(daemon.http.post("/v1/devices/fake/windows", json={**reservation, "user": "ada"}), 409)
     refused(
         daemon.http.post("/v1/sessions", json={"device": "fake", "mode": "exclusive"}), 409, why="somebody else now"

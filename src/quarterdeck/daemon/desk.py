@@ -581,7 +581,7 @@ class Desk:
     def _view_device(self, name: str, spec: bool) -> wire.Device:
         deck = self.engine.deck
         device = deck.devices[name]
-        now, ahead = deck.window_on(name), deck.timetable.upcoming(name)
+        now, ahead = deck.window_on(name) or deck.timetable.reservation(name), deck.timetable.upcoming(name)
         return view.device(device, self.engine.targets[name], now, ahead, deck.queued(name), spec)
 
 

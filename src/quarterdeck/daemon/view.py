@@ -7,6 +7,7 @@ import msgspec
 from quarterdeck import wire
 from quarterdeck.core import events as ev
 from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
+from quarterdeck.core.windows import whom
 from quarterdeck.devices.driver import Target
 
 _NO_PARAMETERS: dict[str, object] = {}
@@ -65,10 +66,12 @@ def calendar(calendar: Calendar) -> wire.Calendar:
 def device(
     device: Device, target: Target, window: Window | None, ahead: Window | None, queued: int, spec: bool
 ) -> wire.Device:
-    """A device: what it is, how it is doing, the window that closes it now and the one that comes next."""
+    """A device: what it is, how it is doing, the window that it is in and the one that comes next."""
     status: wire.DeviceStatus = device.status
     reason = device.reason
-    if device.status == "online" and window is not None:
+    if device.status == "online" and window is not None and window.kind == "reservation":
+        reason = f"reserved for {whom(window.holder)}" + (f": {window.reason}" if window.reason else "")
+    elif device.status == "online" and window is not None:
         status = "calibrating" if window.kind == "calibration" else "maintenance"
         reason = window.reason or f"{window.kind} window"
     if status == "maintenance" and device.running:
