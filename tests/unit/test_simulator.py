@@ -80,7 +80,7 @@ def test_nothing_runs_in_a_hard_window() -> None:
     record = simulate(workload, "deck", slices=True)
     assert record.slices is not None
     spec = load_site("neutral-atom").device[0]
-    for start_s, end_s, _, _ in spec.windows():
+    for start_s, end_s, _ in spec.windows():
         if start_s > record.end_s:
             break
         assert not any(one.start_s < end_s - 1e-6 and one.end_s > start_s + 1e-6 for one in record.slices)
@@ -113,6 +113,36 @@ def test_idle_time_is_told_apart() -> None:
     seconds = {cause: round(took_s, 6) for cause, took_s in record.busy["q"].items() if took_s}
     assert seconds == {"empty": 40, "thinking": 30, "working": 140, "blocked": 80, "calibration": 50}
     assert record.jobs[0].end_s == 340
+
+
+def test_a_reservation_is_its_holders_alone() -> None:
+    """Both want the device from 0 on; bob has it from 100 to 200, and needs 30 s of that."""
+    spec = DeviceSpec(
+        id="q", shot_rate_hz=1.0, window=[Calendar(kind="reservation", offset_s=100, duration_s=100, user="bob")]
+    )
+    jobs = [
+        Job(job=1, arrival_s=0.0, user="ada", rounds=[Round(0.0, 70.0, 70.0, 70), Round(0.0, 50.0, 50.0, 50)]),
+        Job(job=2, arrival_s=110.0, user="bob", rounds=[Round(0.0, 30.0, 30.0, 30)]),
+    ]
+    settings = {"slices": False}
+    workload = Workload(name="two", site=Site([spec]), jobs=jobs)
+    record = simulate(workload, "fifo", settings=settings, slices=True, audit=True)
+    adds_up(record)
+    assert record.slices is not None
+    assert [(one.user, one.start_s) for one in record.slices] == [("ada", 0), ("bob", 110), ("ada", 200)]
+    assert record.busy["q"]["reservation"] == 70 and record.busy["q"]["blocked"] == 30
+
+
+def test_a_movable_calibration_waits_for_a_pause() -> None:
+    """Due at 50; the first task runs until 80 and nothing waits then."""
+    spec = DeviceSpec(id="q", shot_rate_hz=1.0, window=[Calendar(offset_s=50, duration_s=40, slack_s=100)])
+    rounds = [Round(0.0, 80.0, 80.0, 80), Round(60.0, 50.0, 50.0, 50)]
+    job = Job(job=1, arrival_s=0.0, user="ada", rounds=rounds)
+    record = simulate(Workload(name="one", site=Site([spec]), jobs=[job]), "fifo", spans=True, audit=True)
+    adds_up(record)
+    assert record.spans is not None
+    told = [(span.start_s, span.end_s, span.cause) for span in record.spans if span.cause != "working"]
+    assert told == [(80, 120, "calibration"), (120, 140, "thinking")]
 
 
 @pytest.mark.parametrize("policy", ["fifo", "sjf"])
@@ -275,6 +305,7 @@ def test_a_register_has_one_set_up_time() -> None:
         ("[[device]]\nid='a'\n[[device.window]]\nduration_s=99\nevery_s=50", "lasts 99"),
         ("[[device]]\nid='a'\n[[device.window]]\nduration_s=0", "above 0"),
         ("[[device]]\nid='a'\nfaults={slice_loss=1.5}", "slice_loss"),
+        ("[[device]]\nid='a'\n[[device.window]]\nduration_s=9\nkind='reservation'", "for a user or a project"),
         ("[[device", "no TOML"),
     ],
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from quarterdeck.simulator.record import CAUSES, Cause, SliceRecord, Span
+from quarterdeck.simulator.record import CAUSES, Cause, Span
 
 
 class Ledger:
@@ -11,12 +11,12 @@ class Ledger:
     The two are counted apart, so that their sum, which must be the time of all lanes, is a check.
     """
 
-    __slots__ = ("_cause", "_idle", "_since_s", "device", "seconds", "slices", "spans")
+    __slots__ = ("_cause", "_idle", "_since_s", "device", "seconds", "spans")
 
-    def __init__(self, device: str, start_s: float, spans: list[Span] | None, slices: list[SliceRecord] | None) -> None:
+    def __init__(self, device: str, start_s: float, spans: list[Span] | None) -> None:
         self.device = device
         self.seconds: dict[Cause, float] = dict.fromkeys(CAUSES, 0.0)
-        self.spans, self.slices = spans, slices
+        self.spans = spans
         self._cause: Cause = "empty"
         self._idle, self._since_s = 0, start_s
 

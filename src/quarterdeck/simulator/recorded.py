@@ -139,8 +139,8 @@ def _site(
     specs = []
     for id, told in devices.items():
         calendar = [
-            Calendar(kind=w.kind, offset_s=max(0.0, w.start_s - begin_s), hard=w.hard,
-                     duration_s=w.end_s - max(w.start_s, begin_s))
+            Calendar(kind=w.kind, offset_s=max(0.0, w.start_s - begin_s), hard=w.hard, slack_s=w.slack_s,
+                     user=w.user, project=w.project, duration_s=w.end_s - max(w.start_s, begin_s))
             for w in sorted(windows.values(), key=lambda w: w.start_s) if w.device == id and w.end_s > w.start_s
         ]  # fmt: skip
         spec = DeviceSpec(

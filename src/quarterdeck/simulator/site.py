@@ -19,22 +19,38 @@ from quarterdeck.errors import Invalid
 
 
 class Calendar(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A window that comes back: the first at `offset_s`, then one `every_s`. With `every_s` 0 there is only the one."""
+    """A window that comes back: the first at `offset_s`, then one `every_s`. With `every_s` 0 there is only the one.
+
+    A movable one begins when the device has nothing to do, `slack_s` later at the latest. A reservation is for a
+    `user`, a `project`, or both.
+    """
 
     kind: Literal["calibration", "maintenance", "reservation"] = "calibration"
     duration_s: float = 0.0
     every_s: float = 0.0
     offset_s: float = 0.0
     hard: bool = True
+    slack_s: float = 0.0
+    user: str = ""
+    project: str = ""
 
-    def windows(self) -> Iterator[tuple[float, float, str, bool]]:
-        """Start, end, kind, hard; without end if it comes back."""
+    @property
+    def fixed(self) -> bool:
+        """Whether nothing runs in it, and when it is is known."""
+        return self.hard and not self.slack_s and self.kind != "reservation"
+
+    def windows(self) -> Iterator[Block]:
+        """Without end if it comes back."""
         start_s = self.offset_s
         while True:
-            yield start_s, start_s + self.duration_s, self.kind, self.hard
+            yield start_s, start_s + self.duration_s, self
             if not self.every_s:
                 return
             start_s += self.every_s
+
+
+Block = tuple[float, float, Calendar]
+"""Start, end, and whose occurrence it is."""
 
 
 class Faults(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -86,28 +102,28 @@ class DeviceSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
             return self.setup_s if register and not isinstance(self.setup_s, tuple) else 0.0
         return random.Random(f"set-up of {register}").uniform(*self.setup_s)
 
-    def windows(self) -> Iterator[tuple[float, float, str, bool]]:
-        """All windows in order of start; those of one kind that touch are one."""
-        held: tuple[float, float, str, bool] | None = None
-        for window in merge(*(calendar.windows() for calendar in self.window)):
-            if held and held[2:] == window[2:] and window[0] <= held[1]:
-                held = (held[0], max(held[1], window[1]), *held[2:])
+    def windows(self) -> Iterator[Block]:
+        """All windows in order of start; hard calibrations that touch are one, and so are hard maintenances."""
+        held: Block | None = None
+        for block in merge(*(calendar.windows() for calendar in self.window), key=lambda block: block[0]):
+            if held and block[0] <= held[1] and block[2].fixed and held[2].fixed and block[2].kind == held[2].kind:
+                held = (held[0], max(held[1], block[1]), held[2])
             else:
                 if held:
                     yield held
-                held = window
+                held = block
         if held:
             yield held
 
     def usable_s(self, until_s: float) -> float:
-        """Seconds from 0 to `until_s` outside all hard windows."""
-        taken_s = free_s = 0.0  # free_s: up to where time is counted
-        for start_s, end_s, _, hard in self.windows():
+        """Seconds from 0 to `until_s` outside all hard calibrations and maintenances."""
+        taken_s = counted_s = 0.0
+        for start_s, end_s, calendar in self.windows():
             if start_s >= until_s:
                 break
-            if hard:
-                taken_s += max(0.0, min(end_s, until_s) - max(start_s, free_s))
-                free_s = max(free_s, min(end_s, until_s))
+            if calendar.fixed:
+                taken_s += max(0.0, min(end_s, until_s) - max(start_s, counted_s))
+                counted_s = max(counted_s, min(end_s, until_s))
         return until_s - taken_s
 
     def span_s(self, usable_s: float) -> float:
@@ -159,7 +175,9 @@ def _check(device: DeviceSpec, where: str) -> None:
     if not 0 <= device.faults.slice_loss < 1 or device.faults.between_s < 0 or device.faults.duration_s < 0:
         raise Invalid(where, "faults: slice_loss lies from 0 to below 1, times are not negative")
     for calendar in device.window:
-        if calendar.duration_s <= 0 or calendar.every_s < 0 or calendar.offset_s < 0:
+        if (calendar.kind == "reservation") != bool(calendar.user or calendar.project):
+            raise Invalid(where, "a reservation, and nothing else, is for a user or a project")
+        if calendar.duration_s <= 0 or min(calendar.every_s, calendar.offset_s, calendar.slack_s) < 0:
             raise Invalid(where, "a window needs a duration_s above 0, and no negative time")
         if calendar.every_s and calendar.every_s <= calendar.duration_s:
             raise Invalid(where, f"its {calendar.kind} every {calendar.every_s:g} s lasts {calendar.duration_s:g} s")

@@ -40,6 +40,7 @@ class Job(msgspec.Struct, kw_only=True):
             its own for each round. `none`: tasks without one.
         joins: Name of a shared session that it has in common with other jobs of its user; it stays open.
         devices: Where its tasks may run; empty for every device with the `modality` and the `qubits`.
+        min_quality: Of the devices' calibration, 0 to 1.
         deadline_s: Seconds after its arrival by which its last task is to be done; 0 for none.
     """
 
@@ -55,6 +56,7 @@ class Job(msgspec.Struct, kw_only=True):
     devices: tuple[str, ...] = ()
     modality: str = ""
     qubits: int = 0
+    min_quality: float = 0.0
     deadline_s: float = 0.0
 
     @property
