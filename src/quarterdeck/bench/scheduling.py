@@ -17,14 +17,14 @@ import msgspec
 
 import quarterdeck
 from quarterdeck.bench.report import Machine
-from quarterdeck.bench.scheduling_aims import DECK, EVEN, FIRST, GAMES, NA, PLAIN, RATIOS, SC, STRICT
+from quarterdeck.bench.scheduling_aims import CENTRE, DECK, EVEN, FIRST, GAMES, NA, PLAIN, RATIOS, SC, STRICT
 from quarterdeck.bench.scheduling_case import ABLATIONS, POLICIES, outcome
 from quarterdeck.bench.scheduling_report import Study
 from quarterdeck.bench.scheduling_results import Case, Outcome, Results, Setting
 from quarterdeck.errors import Invalid
 
-PARTS = ("orders", "tails", "estimates", "sharing", "gaming", "capacity", "ablation")
-JOBS = {SC: 5000, NA: 2000}
+PARTS = ("orders", "tails", "estimates", "sharing", "gaming", "capacity", "centre", "ablation")
+JOBS = {SC: 5000, NA: 2000, CENTRE: 15_000}
 STABLE = {SC: 0.85, NA: 0.7}
 """The load at which the modalities are compared: high, and within what FIFO can carry."""
 
@@ -82,6 +82,9 @@ def _full() -> Iterator[Setting]:
     for sessions in ("48 sessions", "16 sessions"):
         for policy in (PLAIN, "fifo", STRICT, "sjf", DECK, EVEN, FIRST):
             yield Setting("capacity", NA, 0.0, sessions, policy)
+
+    for policy in (PLAIN, "fifo", "sjf", DECK):
+        yield Setting("centre", CENTRE, 0.0, "", policy)
 
 
 def _quick() -> Iterator[Setting]:

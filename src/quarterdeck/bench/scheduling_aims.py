@@ -12,7 +12,7 @@ from quarterdeck.simulator.metrics import Gain
 from quarterdeck.simulator.record import CLASSES
 
 PLAIN, STRICT, DECK, FIRST, EVEN = "plain fifo", "priority", "deck", "deck 8:3:1", "deck 1:1:1"
-SC, NA = "superconducting", "neutral-atom"
+SC, NA, CENTRE = "superconducting", "neutral-atom", "centre"
 RATIOS = (10.0, 1.0, 0.1)
 """Classical over quantum time (c/q) for which sharing is compared with exclusive access."""
 

@@ -11,6 +11,7 @@ from msgspec.structs import replace
 from quarterdeck.bench.scheduling_aims import GAMES
 from quarterdeck.bench.scheduling_results import Case, Outcome
 from quarterdeck.core.policy import make_policy
+from quarterdeck.simulator.facility import Facility
 from quarterdeck.simulator.metrics import SHARE_WINDOW_S, TAU_S, Figures, measure, slowdown
 from quarterdeck.simulator.record import Record
 from quarterdeck.simulator.run import simulate
@@ -71,7 +72,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 MODALITY: dict[str, Literal["sc", "na"]] = {"superconducting": "sc", "neutral-atom": "na"}
 CHEATER = "p0u0"
 ROUNDS_PER_JOB = 13.25  # .2 (20..60) + .3 (5..20) + .5 (1..5)
-ETA_EVERY = {"superconducting": 20, "neutral-atom": 10}
+DAY_OF_A_JOB = ROUNDS_PER_JOB / 2000
+"""Of a facility's day of 2,000 tasks, what a job is."""
+ETA_EVERY = {"superconducting": 20, "neutral-atom": 10, "centre": 100}
 """Every so many-th task is asked for its estimate."""
 
 
@@ -86,7 +89,7 @@ def outcome(case: Case) -> Outcome:
     """Run a case."""
     began_s = time.monotonic()
     record = simulated(case)
-    shape = case.setting.shape
+    shape = case.setting.shape if case.setting.shape in TAU_S else "superconducting"
     found = measure(record, tau_s=TAU_S[shape], share_window_s=SHARE_WINDOW_S[shape])
     figures = flat(found) | ({"cheater": cheater(record, TAU_S[shape])} if case.setting.part == "gaming" else {})
     return Outcome(case=case, figures=figures, wall_s=time.monotonic() - began_s)
@@ -135,9 +138,13 @@ def study(case: Case) -> tuple[Study, float | None]:
 
 def simulated(case: Case) -> Record:
     """The run of a case. Which device seconds are whose is kept for unsaturated ones only."""
-    workload, until_s = study(case)
     name, settings = policy_of(case.setting.policy)
+    if case.setting.part == "centre":
+        workload, until_s = Facility(scale=case.jobs * DAY_OF_A_JOB, days=1, seed=case.seed).workload(), None
+    else:
+        chosen, until_s = study(case)
+        workload = chosen.workload()
     return simulate(
-        workload.workload(), lambda: make_policy(name, settings), seed=case.seed, until_s=until_s,
+        workload, lambda: make_policy(name, settings), seed=case.seed, until_s=until_s,
         slices=until_s is None, eta_every=ETA_EVERY[case.setting.shape],
     )  # fmt: skip

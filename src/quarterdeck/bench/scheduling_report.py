@@ -82,14 +82,15 @@ def tables(study: Study) -> Iterator[tuple[str, list[list[str]]]]:
         yield "Aims", [head, *cells]
     for (part, shape, load, variant), group in groupby(study.rows, _table_of):
         rows = list(group)
-        where = f"{shape}-like, load {load:g}" if load else f"{shape}-like, saturated"
+        where = f"{shape}-like, {f'load {load:g}' if load else 'saturated'}"
+        where = "a day of 200,000 tasks on ten QPUs of three modalities, with faults" if part == "centre" else where
         title = f"{part}: {where}{', ' + variant if variant else ''}, {rows[0].seeds} seeds"
         if part in ("capacity", "sharing"):
             yield title, [["policy", "useful part of usable time", *_CAUSES], *map(_saturated, rows)]
             continue
         more = ["the user's mean slowdown"] if part == "gaming" else []
         yield title, [["policy", *_WAITS, *more], *map(_waits, rows)]
-        if part == "orders":
+        if part in ("orders", "centre"):
             yield f"{title}: device time, fairness, estimates", [["policy", *_CAUSES, *_FAIR], *map(_shares, rows)]
 
 
@@ -101,7 +102,11 @@ def _table_of(row: Row) -> tuple[str, str, float, str]:
 def _name(row: Row) -> str:
     name = f"{row.policy}, {row.variant}" if row.part in ("sharing", "gaming") else row.policy
     left = row.figures.get("unfinished")
-    return f"{name} ({left.mean:.0f} jobs never ended)" if row.load and left and left.mean else name
+    return (
+        f"{name} ({left.mean:.0f} jobs never ended)"
+        if (row.load or row.part == "centre") and left and left.mean
+        else name
+    )
 
 
 _WAITS = ["p50", "p95 [95 % interval]", "p99", "mean delay", "p95 gain over plain fifo", "by class"]
