@@ -50,6 +50,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
             Kept, like `held_shots` and the rest, only while the account has a budget.
         flights: Slices in flight, with their bounds and shots.
         usage_s: Device seconds that decay, as of `usage_at_s`.
+        errors, error: Estimated tasks that ended (up to 50), and the moving mean of their ln(actual / estimate).
     """
 
     id: str
@@ -75,6 +76,8 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
     flight_shots: int = 0
     usage_s: float = 0.0
     usage_at_s: float = 0.0
+    errors: int = 0
+    error: float = 0.0
     state: Literal["open", "removed"] = "open"
 
     @property
@@ -290,6 +293,11 @@ class Ledger:
         rate_s = shots / device.shot_rate_hz if device.shot_rate_hz else 0.0
         told_s = task.estimate_s * shots / task.shots  # too low an estimate must not make a slice cheap
         return LONGEST * (device.setup_s + device.overhead_s + max(rate_s, told_s)) + self.rules.grace_s
+
+    def off(self, project: str, user: str) -> float:
+        """How far the user's estimates are off, ln(actual / estimate); towards 0 as long as few are known."""
+        account = self.accounts.get(f"{project}/{user}")
+        return account.error * account.errors / (account.errors + 5) if account is not None else 0.0
 
     # -- bookkeeping ----------------------------------------------------------------------------------------------
 
