@@ -42,6 +42,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
         declared: An administrator set it up; others came into being by being used.
         share: The project's weight in fair shares.
         members: Users who may use the project; empty for everybody.
+        classes: Classes that its work may have; empty for all.
         period: "" counts what is spent since the last reset, "month" in the present calendar month (UTC).
         budget_qpu_s: Most device seconds in the period; None for no limit.
         spent_qpu_s: Device seconds charged since the last reset; `month_qpu_s` those charged in `month`.
@@ -59,6 +60,7 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
     declared: bool = False
     share: float = 1.0
     members: tuple[str, ...] = ()
+    classes: tuple[Literal["production", "test", "development"], ...] = ()
     period: Literal["", "month"] = ""
     budget_qpu_s: float | None = None
     budget_shots: int | None = None
@@ -258,8 +260,8 @@ class Ledger:
         found = (self._limited.get(project), self._limited.get(f"{project}/{user}"))
         return [account for account in found if account is not None]
 
-    def welcome(self, project: str, user: str) -> None:
-        """Raise `NotFound` or `Forbidden` unless the user may work in the project.
+    def welcome(self, project: str, user: str, class_: str) -> None:
+        """Raise `NotFound` or `Forbidden` unless the user may do work of this class in the project.
 
         As long as no project was set up, names of projects are labels that anybody makes up.
         """
@@ -268,6 +270,9 @@ class Ledger:
             raise NotFound("project", project)
         if account is not None and account.members and user not in account.members:
             raise Forbidden(f"{user} is no member of project {project or 'default'}; its administrator can add them")
+        if account is not None and account.classes and class_ not in account.classes:
+            takes = " or ".join(account.classes)
+            raise Forbidden(f"project {project or 'default'} is for {takes} work, not {class_}; choose that class")
 
     def admit(self, project: str, user: str, estimate_us: int, shots: int, now_s: float) -> None:
         """Raise `OverBudget` unless the budgets bear a task of this size beside all that were admitted before."""

@@ -340,6 +340,7 @@ class Books:
     def _ProjectSet(self, event: ev.ProjectSet) -> None:
         account = self.ledger.account(event.project)
         account.declared, account.share, account.members = True, event.share, event.members
+        account.classes = event.classes
         self.ledger.index()
         self._step.accounts[account.id] = account
 
@@ -428,7 +429,7 @@ class Books:
         return task.remaining * slicing.shot_s(task, device, self.off(task))
 
     def off(self, task: Task) -> float:
-        """How far its estimate is expected to be off, ln(actual / estimate), from its session's and user's earlier ones.
+        """How far its estimate is expected to be off, ln(actual / estimate), from earlier ones of session and user.
 
         The user's count as one task of the session's: who always declares too little gains by it once.
         """
