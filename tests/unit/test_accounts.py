@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from quarterdeck.core import events as ev
 from quarterdeck.core import month as months
-from quarterdeck.core.accounts import LONGEST, Account, Rules, Usage
+from quarterdeck.core.accounts import Account, Usage
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.deck import PARKED_AT_ONCE, Deck
 from quarterdeck.core.invariants import Audit, Broken, validate
+from quarterdeck.core.ledger import LONGEST, Rules
 from quarterdeck.core.policy import Fifo
 from quarterdeck.core.waiting import why
 from quarterdeck.errors import Conflict, Forbidden, NotFound, OverBudget

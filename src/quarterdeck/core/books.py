@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.accounts import Account, Charge, Ledger, Rules, Usage
+from quarterdeck.core.accounts import Account, Usage
 from quarterdeck.core.commands import Command
+from quarterdeck.core.ledger import Charge, Ledger, Rules
 from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window, holds
 from quarterdeck.core.parked import Parked
 from quarterdeck.core.policy import DeckPolicy, Moment, Place, Policy, slicing

@@ -12,9 +12,10 @@ import msgspec
 
 from quarterdeck.core import events as ev
 from quarterdeck.core import month as months
-from quarterdeck.core.accounts import Account, Rules, estimate_us
+from quarterdeck.core.accounts import Account
 from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
+from quarterdeck.core.ledger import Rules, estimate_us
 from quarterdeck.core.nouns import Device, Task
 from quarterdeck.core.parked import Key
 from quarterdeck.core.policy import Choice, Fifo, Moment, Policy
