@@ -1,6 +1,6 @@
 """The site of a simulation: its devices, their calendars, and what goes wrong with them.
 
-A devices file is TOML, one `[[device]]` table each; `docs/simulate.md` shows one. All times are in seconds.
+A devices file is TOML, one `[[device]]` table each; `docs/workloads.md` shows one. All times are in seconds.
 """
 
 from __future__ import annotations
