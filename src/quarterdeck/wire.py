@@ -504,10 +504,12 @@ class ProjectSet(Request, frozen=True):
     Attributes:
         share: Its weight in fair shares.
         members: Users who may use it; everybody if there are none.
+        classes: What its work may be labelled as; anything if there are none.
     """
 
     share: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
     members: Annotated[list[UserName], Meta(max_length=10_000)] = []
+    classes: Annotated[list[Class], Meta(max_length=3)] = []
 
 
 class BudgetSet(Request, frozen=True):
@@ -572,6 +574,7 @@ class Project(Answer, frozen=True):
     recent_qpu_s: float
     budget: Budget
     users: list[Budget]
+    classes: list[Class] = []
 
 
 class ProjectPage(Answer, frozen=True):

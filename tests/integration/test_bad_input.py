@@ -41,7 +41,7 @@ BAD_TASKS: list[tuple[str, Any, int, str, str | None]] = [
     ("NaN", b'{"device":"fake","shots":NaN}', 400, "bad_request", None),
     ("an array", [], 422, "invalid", "$"),
     ("null", None, 422, "invalid", "$"),
-    ("no device", task(device=...), 422, "invalid", "$"),
+    ("no device", task(device=...), 422, "invalid", "$.device"),
     ("no program", task(program=...), 422, "invalid", "$"),
     ("no shots", task(shots=...), 422, "invalid", "$"),
     ("unknown field", task(colour="red"), 422, "invalid", "$"),

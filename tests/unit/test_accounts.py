@@ -12,10 +12,11 @@ from hypothesis import strategies as st
 
 from quarterdeck.core import events as ev
 from quarterdeck.core import month as months
-from quarterdeck.core.accounts import LONGEST, Account, Rules, Usage
+from quarterdeck.core.accounts import Account, Usage
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.deck import PARKED_AT_ONCE, Deck
 from quarterdeck.core.invariants import Audit, Broken, validate
+from quarterdeck.core.ledger import LONGEST, Rules
 from quarterdeck.core.policy import Fifo
 from quarterdeck.core.waiting import why
 from quarterdeck.errors import Conflict, Forbidden, NotFound, OverBudget
@@ -471,3 +472,19 @@ def test_records_go_through_json() -> None:
         Usage(month="2026-11", project="", user="u", class_="test", device="d", shots=3),
     ):
         assert msgspec.json.decode(msgspec.json.encode(record), type=type(record)) == record
+
+
+def test_a_project_may_be_kept_to_classes(bench: Bench) -> None:
+    bench.device()
+    bench.send(ev.ProjectSet(at_s=bench.now_s, project="", classes=("development",)))
+    bench.submit("a")
+    task = ev.Submitted(at_s=bench.now_s, task="b", user="ada", device="qpu", program="p", shots=1, class_="production")
+    with pytest.raises(Forbidden, match="development work, not production"):
+        bench.deck.handle(task)
+    opened = ev.SessionOpened(
+        at_s=bench.now_s, session="s", user="ada", device="qpu", ttl_s=9.0, class_="production"
+    )  # fmt: skip
+    with pytest.raises(Forbidden):
+        bench.deck.handle(opened)
+    bench.send(ev.ProjectSet(at_s=bench.now_s, project=""))
+    bench.send(task)

@@ -296,13 +296,13 @@ def test_slices_grow_with_overhead_and_set_up() -> None:
 def test_a_slice_ends_before_the_window_and_leaves_no_crumb() -> None:
     knobs = PolicySettings()
     quick = device(shot_rate_hz=10.0, typical_s=5.0, setup_s=2.0)  # slices of 10 s
-    assert fit(task(1000), quick, None, float("inf"), knobs) == 100
-    assert fit(task(120), quick, None, float("inf"), knobs) == 120
-    assert fit(task(1000), quick, None, 7.0, knobs) == 50
-    assert fit(task(1000, register="a"), device(shot_rate_hz=10.0, setup_s=2.0, register="a"), None, 7.0, knobs) == 70
-    assert fit(task(1000), quick, None, 1.5, knobs) == 0
-    assert fit(task(100, estimate_s=13.0), quick, None, 2.0 + 13.0, knobs) == int(100 / 1.3)
-    assert fit(task(100, min_quality=0.5), quick, None, float("inf"), knobs) == 0
+    assert fit(task(1000), quick, 0.0, float("inf"), knobs) == 100
+    assert fit(task(120), quick, 0.0, float("inf"), knobs) == 120
+    assert fit(task(1000), quick, 0.0, 7.0, knobs) == 50
+    assert fit(task(1000, register="a"), device(shot_rate_hz=10.0, setup_s=2.0, register="a"), 0.0, 7.0, knobs) == 70
+    assert fit(task(1000), quick, 0.0, 1.5, knobs) == 0
+    assert fit(task(100, estimate_s=13.0), quick, 0.0, 2.0 + 13.0, knobs) == int(100 / 1.3)
+    assert fit(task(100, min_quality=0.5), quick, 0.0, float("inf"), knobs) == 0
 
 
 def test_a_choice_of_devices_goes_to_the_best_that_is_free() -> None:

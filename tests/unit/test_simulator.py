@@ -316,6 +316,15 @@ def test_a_devices_file_that_cannot_be_is_told(tmp_path: Path, text: str, why: s
         load_site(str(file))
 
 
+def test_the_devices_file_of_the_documentation_is_one(tmp_path: Path) -> None:
+    page = Path(__file__).resolve().parents[2] / "docs" / "workloads.md"
+    file = tmp_path / "devices.toml"
+    file.write_text(page.read_text(encoding="utf-8").split("```toml\n")[1].split("```")[0])
+    spec = load_site(str(file)).device[0]
+    assert spec.register_setup_s("standard") == 4 and 5 <= spec.register_setup_s("other") <= 30
+    assert [calendar.kind for calendar in spec.window] == ["calibration", "reservation"]
+
+
 def test_a_devices_file_that_is_not_there_is_told() -> None:
     with pytest.raises(Invalid, match="give a file, or one of neutral-atom"):
         load_site("nowhere.toml")

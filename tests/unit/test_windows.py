@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from itertools import islice, pairwise
 from time import perf_counter
@@ -11,12 +12,14 @@ from zoneinfo import ZoneInfo
 import msgspec
 import pytest
 import typer
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from quarterdeck import wire
 from quarterdeck.cli.window import RULES, duration_s, rule_of, timeline
 from quarterdeck.core import events as ev
 from quarterdeck.core.books import Step
-from quarterdeck.core.calendar import check_rule, occurrences
+from quarterdeck.core.calendar import FREQUENCIES, RANGES, check_rule, occurrences
 from quarterdeck.core.commands import BeginWindow, EndWindow, StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.invariants import Audit, Broken
@@ -352,14 +355,36 @@ def test_rules(rule: str, told: list[str]) -> None:
     ["", "FREQ", "FREQ=SOMETIMES", "INTERVAL=2", "FREQ=DAILY;FREQ=DAILY", "FREQ=DAILY;INTERVAL=0", "FREQ=DAILY;COUNT=0",
      "FREQ=DAILY;BYHOUR=25", "FREQ=DAILY;BYDAY=XX", "FREQ=DAILY;UNTIL=soon", "FREQ=DAILY;COUNT=1;UNTIL=20270101",
      "FREQ=DAILY\nDTSTART:20200101", "FREQ=DAILY;BYEASTER=0", "FREQ=DAILY;BYHOUR=,", "FREQ=HOURLY;INTERVAL=24;BYHOUR=5",
-     "FREQ=DAILY;COUNT=999999999", "FREQ=DAILY;INTERVAL=١"],
+     "FREQ=DAILY;COUNT=999999999", "FREQ=DAILY;INTERVAL=١", "FREQ=DAILY;BYHOUR=-1", "FREQ=DAILY;BYMONTHDAY=0",
+     "FREQ=DAILY;UNTIL=00010101", "FREQ=MINUTELY;BYHOUR=9", "FREQ=DAILY;BYDAY=1MO", "FREQ=DAILY;BYSETPOS=1;BYHOUR=1",
+     "FREQ=WEEKLY;BYSETPOS=1"],
 )  # fmt: skip
 def test_what_is_no_rule(rule: str) -> None:
     with pytest.raises(Invalid, match="rule"):
         check_rule(rule, 5 * 3600.0, "Europe/Paris", 1000.0, 1.0)
 
 
-@pytest.mark.parametrize("frequency", ["SECONDLY", "MINUTELY", "HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"])
+NUMBERS = st.lists(st.integers(-400, 400).map(str), min_size=1, max_size=3).map(",".join)
+VALUES: dict[str, st.SearchStrategy[str]] = {
+    "BYDAY": st.lists(st.sampled_from(["MO", "TU", "-1SU", "+2FR", "5MO"]), min_size=1, max_size=3).map(",".join),
+    "UNTIL": st.sampled_from(["20270101", "20270101T000000Z", "99991231", "00010101", "20271301", "20270101T0"]),
+    "WKST": st.sampled_from(["MO", "SU", "XX"]),
+    **{name: st.integers(0, high + 1).map(str) for name, (_, high) in RANGES.items()},
+}
+PARTS = st.sampled_from(sorted(VALUES)).flatmap(
+    lambda name: (VALUES[name] | NUMBERS).map(lambda text: f"{name}={text}")
+)
+
+
+@given(st.sampled_from(FREQUENCIES), st.lists(PARTS, max_size=4), st.sampled_from([0.0, 1.7e9, 1.95e9]))
+@settings(max_examples=300, deadline=3000, database=None)
+def test_whatever_the_rule_it_is_evaluated_or_refused_and_soon(often: str, parts: list[str], start_s: float) -> None:
+    """What else the core raises would end the daemon's engine."""
+    with suppress(Invalid):
+        check_rule(";".join([f"FREQ={often}", *parts]), start_s, "Australia/Lord_Howe", 1.795e9, 1.0)
+
+
+@pytest.mark.parametrize("frequency", ["HOURLY", "DAILY", "WEEKLY", "MONTHLY", "YEARLY"])
 def test_a_rule_that_never_occurs_is_found_out_quickly(frequency: str) -> None:
     began_s = perf_counter()
     with pytest.raises(Invalid, match="never occurs"):

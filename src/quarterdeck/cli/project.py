@@ -25,6 +25,7 @@ def project_names(incomplete: str) -> list[str]:
         return []
 
 
+CLASSES = ("production", "test", "development")
 Name = Annotated[
     str, typer.Argument(metavar="PROJECT", help="The project's name.", autocompletion=project_names)
 ]  # fmt: skip
@@ -92,6 +93,11 @@ def set_(
     share: Annotated[float | None, typer.Option(help="Its weight in fair shares; 1 if never set.")] = None,
     add: Annotated[list[str] | None, typer.Option(metavar="USER", help="A new member; repeat for more.")] = None,
     drop: Annotated[list[str] | None, typer.Option(metavar="USER", help="A member no more; repeat for more.")] = None,
+    class_: Annotated[
+        list[str] | None,
+        typer.Option("--class", metavar="CLASS", help="production, test or development; repeat for more."),
+    ] = None,
+    any_class: Annotated[bool, typer.Option("--any-class", help="Its work may be of any class.")] = False,
     everybody: Annotated[bool, typer.Option("--everybody", help="No members: everybody may use it.")] = False,
     as_json: Json = False,
 ) -> None:
@@ -102,7 +108,12 @@ def set_(
     \b
         qdeck project set atoms --share 2 --add ada --add bob
         qdeck project set atoms --drop bob
+        qdeck project set default --class development
     """
+    if class_ and any_class:
+        raise typer.BadParameter("goes without --class", param_hint="--any-class")
+    if unknown := set(class_ or ()) - set(CLASSES):
+        raise typer.BadParameter(f"{min(unknown)} is none of {', '.join(CLASSES)}", param_hint="--class")
     if everybody and (add or drop):
         raise typer.BadParameter("goes without --add and --drop", param_hint="--everybody")
     with connect() as client:
@@ -117,7 +128,8 @@ def set_(
         if members and not left and not everybody:
             raise typer.BadParameter("this would open the project to everybody; say --everybody", param_hint="--drop")
         share = share if share is not None else was.share if was is not None else 1.0
-        told = client.set_project(name, share, sorted(left))
+        classes = class_ or (was.classes if was is not None and not any_class else [])
+        told = client.set_project(name, share, sorted(left), classes)
     _print(told, as_json)
 
 
@@ -181,6 +193,7 @@ def _print(told: Project, as_json: bool) -> None:
         (
             ("project", told.name), ("set up", "" if told.declared or told.name == "default" else "no, a label only"),
             ("share", f"{told.share:g}"), ("members", ", ".join(told.members) or "everybody"),
+            ("classes", ", ".join(told.classes) or "all"),
             ("device time", _words(own.qpu_s, own.spent_qpu_s, own.held_qpu_s, " s", own)),
             ("shots", _words(own.shots, own.spent_shots, own.held_shots, "", own)),
             ("used of late", f"{told.recent_qpu_s:.1f} s"), ("used ever", f"{own.total_qpu_s:.1f} s"),

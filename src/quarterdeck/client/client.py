@@ -272,9 +272,15 @@ class Client:
         """A project, its budget and what was used; `default` is that of all who name none. Raises `NotFound`."""
         return self.link.ask("GET", f"/v1/projects/{quote(name, safe='')}", wire.Project)
 
-    def set_project(self, name: str, share: float = 1.0, members: Sequence[str] = ()) -> wire.Project:
-        """Set up a project, or change it as a whole. Everybody may use it if it has no members. For administrators."""
-        body = msgspec.convert({"share": share, "members": list(members)}, wire.ProjectSet)
+    def set_project(
+        self, name: str, share: float = 1.0, members: Sequence[str] = (), classes: Sequence[str] = ()
+    ) -> wire.Project:
+        """Set up a project, or change it as a whole. For administrators.
+
+        Without members everybody may use it, without classes its work may be of any.
+        """
+        told = {"share": share, "members": list(members), "classes": list(classes)}
+        body = msgspec.convert(told, wire.ProjectSet)
         return self.link.ask("PUT", f"/v1/projects/{quote(name, safe='')}", wire.Project, body=body)
 
     def remove_project(self, name: str) -> wire.Project:

@@ -13,8 +13,9 @@ from typing import Any
 import msgspec
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.accounts import Account, Charge, Ledger, Rules, Usage
+from quarterdeck.core.accounts import Account, Usage
 from quarterdeck.core.commands import Command
+from quarterdeck.core.ledger import Charge, Ledger, Rules
 from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window, holds
 from quarterdeck.core.parked import Parked
 from quarterdeck.core.policy import DeckPolicy, Moment, Place, Policy, slicing
@@ -340,6 +341,7 @@ class Books:
     def _ProjectSet(self, event: ev.ProjectSet) -> None:
         account = self.ledger.account(event.project)
         account.declared, account.share, account.members = True, event.share, event.members
+        account.classes = event.classes
         self.ledger.index()
         self._step.accounts[account.id] = account
 
@@ -421,11 +423,22 @@ class Books:
             gap_s = max(gap_s, self.gap_for_s(device, task.user, task.project))
         alone, settings = self.policy.queued(device.id) <= 1, self.policy.settings
         longest_s = inf if settings.slices else self.timetable.longest_gap_s(device.id)
-        return slicing.fit(task, device, self.sessions.get(task.session), gap_s, settings, alone, longest_s)
+        return slicing.fit(task, device, self.off(task), gap_s, settings, alone, longest_s)
 
     def work_s(self, task: Task, device: Device) -> float:
         """See `policy.Facts`."""
-        return task.remaining * slicing.shot_s(task, device, self.sessions.get(task.session))
+        return task.remaining * slicing.shot_s(task, device, self.off(task))
+
+    def off(self, task: Task) -> float:
+        """How far its estimate is expected to be off, ln(actual / estimate), from earlier ones of session and user.
+
+        The user's count as one task of the session's: who always declares too little gains by it once.
+        """
+        if not task.estimate_s:
+            return 0.0
+        off = self.ledger.off(task.project, task.user)
+        session = self.sessions.get(task.session)
+        return (off + session.error_sum) / (1 + session.errors) if session is not None else off
 
     def may_spend(self, task: Task, shots: int, device: Device | None = None) -> bool:
         """Whether its budgets let a slice of so many shots start now (on this device, if not the task's own)."""
@@ -636,10 +649,15 @@ class Books:
         typical_s = device.typical_s
         device.typical_s = work_s if not typical_s else typical_s * (work_s / typical_s) ** 0.05
         self._step.devices[device.id] = device
-        session = self.sessions.get(task.session)
-        if session is not None and task.estimate_s:
-            session.errors += 1
-            session.error_sum += log(work_s / task.estimate_s)
+        if task.estimate_s:
+            off = log(work_s / task.estimate_s)
+            account = self.ledger.account(task.project, task.user)
+            account.errors = min(50, account.errors + 1)
+            account.error += (off - account.error) / account.errors
+            self._step.accounts[account.id] = account
+            if (session := self.sessions.get(task.session)) is not None:
+                session.errors += 1
+                session.error_sum += off
 
     def _learn_overhead(self, device: Device, seconds: float) -> None:
         """A moving average over about 20 slices; what took minutes was no overhead, but a daemon that was away."""

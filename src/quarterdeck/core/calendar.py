@@ -20,10 +20,16 @@ LINEAR = {**SUB_DAILY, "DAILY": 86400}
 """Frequencies whose periods all have the same length on a clock that knows no daylight saving."""
 LOOKED_AT = 100
 """Occurrences that are looked at to tell whether they overlap."""
-_KEYS = frozenset((
-    "FREQ", "INTERVAL", "COUNT", "UNTIL", "WKST", "BYSECOND", "BYMINUTE", "BYHOUR", "BYDAY", "BYMONTHDAY", "BYYEARDAY",
-    "BYWEEKNO", "BYMONTH", "BYSETPOS",
-))  # fmt: skip
+FREQUENCIES = (*LINEAR, "WEEKLY", "MONTHLY", "YEARLY")
+_WORDS = {
+    "FREQ": rf"{'|'.join(FREQUENCIES)}", "WKST": "MO|TU|WE|TH|FR|SA|SU", "UNTIL": r"\d{8}(T\d{6}Z?)?",
+    "BYDAY": r"([+-]?[1-5])?(MO|TU|WE|TH|FR|SA|SU)(,([+-]?[1-5])?(MO|TU|WE|TH|FR|SA|SU))*",
+}  # fmt: skip
+RANGES = {
+    "INTERVAL": (1, 10_000), "COUNT": (1, 10_000), "BYSECOND": (0, 59), "BYMINUTE": (0, 59), "BYHOUR": (0, 23),
+    "BYMONTH": (1, 12), "BYMONTHDAY": (-31, 31), "BYYEARDAY": (-366, 366), "BYWEEKNO": (-53, 53),
+    "BYSETPOS": (-366, 366),
+}  # fmt: skip
 _CYCLE = timedelta(days=146_097)
 """The Gregorian calendar repeats after 400 years, weekdays included."""
 
@@ -41,18 +47,33 @@ def parts_of(rule: str) -> dict[str, str]:
     parts: dict[str, str] = {}
     for part in rule.strip().upper().removeprefix("RRULE:").split(";"):
         name, _, value = part.partition("=")
-        if name not in _KEYS or name in parts or not re.fullmatch(r"[A-Z0-9,+-]+", value):
+        if name in parts or not _valid(name, value):
             raise Invalid("$.rule", f"{part[:80]!r} is no part of an RRULE such as FREQ=WEEKLY;BYDAY=MO;BYHOUR=3")
         parts[name] = value
     if "FREQ" not in parts:
         raise Invalid("$.rule", "it does not say how often: FREQ=DAILY, for example")
-    for name, most in (("INTERVAL", 10_000), ("COUNT", 10_000)):
-        value = parts.get(name, "1")
-        if not value.isdigit() or not 1 <= int(value) <= most:
-            raise Invalid("$.rule", f"{name} must be from 1 to {most}")
     if "COUNT" in parts and "UNTIL" in parts:
         raise Invalid("$.rule", "COUNT and UNTIL do not go together")
+    # What python-dateutil gets wrong, or searches for by the second until the year 9999.
+    often, rest = parts["FREQ"], {name for name in parts if name.startswith("BY")}
+    if often in ("SECONDLY", "MINUTELY") and rest:
+        raise Invalid("$.rule", f"{often} stands alone; write FREQ=DAILY;BYHOUR=9,10;BYMINUTE=0,30, for example")
+    if "BYSETPOS" in rest and (often in LINEAR or len(rest) == 1):
+        raise Invalid("$.rule", "BYSETPOS picks from the other BY parts of a week, a month or a year")
+    if often not in ("MONTHLY", "YEARLY") and re.search(r"\d", parts.get("BYDAY", "")):
+        raise Invalid("$.rule", "numbered weekdays such as 1MO are for MONTHLY and YEARLY")
     return parts
+
+
+def _valid(name: str, value: str) -> bool:
+    if name in _WORDS:
+        return re.fullmatch(_WORDS[name], value, re.ASCII) is not None
+    least, most = RANGES.get(name, (1, 0))
+    numbers = value.split(",") if name.startswith("BY") else [value]
+    return all(
+        re.fullmatch(r"[+-]?\d{1,5}", number, re.ASCII) and least <= int(number) <= most and (least >= 0 or int(number))
+        for number in numbers
+    )
 
 
 def occurrences(rule: str, start_s: float, zone: str, after_s: float) -> Iterator[float]:
@@ -96,9 +117,9 @@ def _until(text: str, clock: ZoneInfo) -> float:
     whole_day = "T" not in text
     try:
         at = datetime.strptime(text + "T235959" if whole_day else text.removesuffix("Z"), "%Y%m%dT%H%M%S")
-    except ValueError:
+        return at.replace(tzinfo=UTC if text.endswith("Z") else clock).timestamp()
+    except (ValueError, OverflowError):
         raise Invalid("$.rule", f"UNTIL={text} is no time such as 20270131 or 20270131T120000Z") from None
-    return at.replace(tzinfo=UTC if text.endswith("Z") else clock).timestamp()
 
 
 def _elapsed(parts: dict[str, str], start_s: float, after_s: float) -> Iterator[float]:
@@ -121,7 +142,7 @@ def _wall(parts: dict[str, str], start_s: float, clock: ZoneInfo, after_s: float
     ahead = (9629 - start.year) // 400 * _CYCLE
     try:
         rule = rrulestr(";".join(f"{name}={value}" for name, value in parts.items()), dtstart=start + ahead)
-    except (ValueError, KeyError, AttributeError, TypeError, IndexError) as error:  # it raises all of these
-        raise Invalid("$.rule", f"it cannot be read: {error}") from None
-    for at in rule:
-        yield (at - ahead).replace(tzinfo=clock).timestamp()
+        for at in rule:
+            yield (at - ahead).replace(tzinfo=clock).timestamp()
+    except (ValueError, LookupError, AttributeError, TypeError, ArithmeticError) as error:  # it raises all of these
+        raise Invalid("$.rule", f"it cannot be understood: {error}") from None

@@ -12,9 +12,10 @@ import msgspec
 
 from quarterdeck.core import events as ev
 from quarterdeck.core import month as months
-from quarterdeck.core.accounts import Account, Rules, estimate_us
+from quarterdeck.core.accounts import Account
 from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
+from quarterdeck.core.ledger import Rules, estimate_us
 from quarterdeck.core.nouns import Device, Task
 from quarterdeck.core.parked import Key
 from quarterdeck.core.policy import Choice, Fifo, Moment, Policy
@@ -115,7 +116,7 @@ class Deck(Turns):
                 self._known(event.device)
                 if event.session in self.sessions:
                     raise Conflict(f"session {event.session} exists already")
-                self.ledger.welcome(event.project, event.user)
+                self.ledger.welcome(event.project, event.user, event.class_)
                 if event.mode == "exclusive":  # it would keep the device from others and run nothing
                     self.ledger.admit(event.project, event.user, 0, 0, max(event.at_s, self.now_s))
                 self._check_opening(event)
@@ -173,7 +174,7 @@ class Deck(Turns):
 
     def _afford(self, event: ev.Submitted) -> None:
         """Raise unless the user may work in the project and the budgets bear the task."""
-        self.ledger.welcome(event.project, event.user)
+        self.ledger.welcome(event.project, event.user, event.class_)
         if self.ledger.payers(event.project, event.user):
             estimate = estimate_us(self.devices[event.device], event.estimate_s, event.shots, event.shots)
             self.ledger.admit(event.project, event.user, estimate, event.shots, max(event.at_s, self.now_s))

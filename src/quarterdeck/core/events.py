@@ -305,13 +305,15 @@ class PolicyFailed(Event, frozen=True, tag=True):
 class ProjectSet(Event, frozen=True, tag=True):
     """A project was set up, or changed; "" is the project of all who name none.
 
-    `share` is its weight in fair shares; `members` are the users who may use it, all if there are none. From the first
-    project with a name on, only projects that were set up may be named.
+    `share` is its weight in fair shares; `members` are the users who may use it, and `classes` what their work may be
+    labelled as, all if there are none. From the first project with a name on, only projects that were set up may be
+    named.
     """
 
     project: str
     share: float = 1.0
     members: tuple[str, ...] = ()
+    classes: tuple[Literal["production", "test", "development"], ...] = ()
 
 
 class ProjectRemoved(Event, frozen=True, tag=True):

@@ -82,7 +82,7 @@ class _Run:
 
     def _fly(self, slice: Slice) -> None:
         device, task = self._twin.devices[slice.device], self._twin.tasks[slice.task]
-        each_s = shot_s(task, device, self._twin.sessions.get(task.session))
+        each_s = shot_s(task, device, self._twin.off(task))
         qpu_s = slice.setup_s + slice.shots * each_s
         ends_s = max(self._twin.now_s, slice.started_s + qpu_s + device.overhead_s)
         heappush(self._ends, (ends_s, task.id, slice.index, slice.shots, qpu_s, slice.setup_s))

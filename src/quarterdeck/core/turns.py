@@ -11,7 +11,7 @@ from quarterdeck.core.calendar import LOOKED_AT, check_rule, occurrences
 from quarterdeck.core.commands import BeginWindow, EndWindow
 from quarterdeck.core.nouns import Calendar, Device, Session, Task, Window
 from quarterdeck.core.windows import check_kind, check_reservation
-from quarterdeck.errors import Conflict
+from quarterdeck.errors import Conflict, Invalid
 
 AHEAD = 2
 """Occurrences of a calendar that are planned at any time, and all that start within `AHEAD_S`, up to `AHEAD_MOST`."""
@@ -178,7 +178,11 @@ class Turns(Books):
         calendar = self.calendars.get(id)
         if calendar is None:
             return
-        for start_s in self._next(calendar, self.now_s):
+        try:
+            starts = self._next(calendar, self.now_s)
+        except Invalid:  # it was checked when it was set; the time zone database may have changed since
+            starts = []
+        for start_s in starts:
             window = ev.WindowSet(
                 at_s=self.now_s, window=f"{id}-{start_s:.0f}", device=calendar.device, kind=calendar.kind,
                 start_s=start_s, end_s=start_s + calendar.duration_s, hard=calendar.hard, reason=calendar.reason,

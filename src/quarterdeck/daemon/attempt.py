@@ -8,7 +8,7 @@ from collections.abc import Awaitable, Callable
 
 import msgspec
 
-from quarterdeck.core.accounts import LONGEST
+from quarterdeck.core.ledger import LONGEST
 from quarterdeck.devices.driver import Driver, Outcome, Slice, Target, Trace
 from quarterdeck.errors import BadProgram, DeviceUnavailable
 from quarterdeck.programs.result import GarbageOutcome, check_outcome

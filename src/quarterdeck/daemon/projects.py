@@ -43,7 +43,8 @@ class Projects:
         self._only_administrators(actor, "set up projects")
         members = tuple(sorted(set(request.members)))
         event = ev.ProjectSet(
-            at_s=self._engine.now(), project=core_name(name), share=request.share, members=members
+            at_s=self._engine.now(), project=core_name(name), share=request.share, members=members,
+            classes=tuple(sorted(set(request.classes))),
         )  # fmt: skip
         await self._engine.commit(event)
         return self.get(actor, name)
@@ -138,7 +139,8 @@ class Projects:
             users = [a for a in users if a.user == actor.user]
         return wire.Project(
             name=account.project or DEFAULT, declared=account.declared, share=account.share,
-            members=list(account.members), recent_qpu_s=self._engine.deck.usage(account.project),
+            members=list(account.members), classes=list(account.classes),
+            recent_qpu_s=self._engine.deck.usage(account.project),
             budget=self._budget(account), users=[self._budget(user) for user in sorted(users, key=lambda a: a.user)],
         )  # fmt: skip
 

@@ -1,6 +1,10 @@
 """The site of a simulation: its devices, their calendars, and what goes wrong with them.
 
+<<<<<<< HEAD
 A devices file is TOML, one `[[device]]` table each; `docs/simulator.md` shows one. All times are in seconds.
+=======
+A devices file is TOML, one `[[device]]` table each; `docs/workloads.md` shows one. All times are in seconds.
+>>>>>>> sim
 """
 
 from __future__ import annotations

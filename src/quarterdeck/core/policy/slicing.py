@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from math import exp, inf
 
-from quarterdeck.core.nouns import Device, Session, Task
+from quarterdeck.core.nouns import Device, Task
 from quarterdeck.core.policy.settings import PolicySettings
 
 UNSURE = 1.3
@@ -15,15 +15,14 @@ ALONE = 2.0
 """How much longer slices are while nothing else waits for the device."""
 
 
-def shot_s(task: Task, device: Device, session: Session | None) -> float:
+def shot_s(task: Task, device: Device, off: float) -> float:
     """Device seconds of one shot: as measured once a slice has run, else as estimated, else from the shot rate.
 
-    Estimates are corrected by how far those of the session's earlier tasks were off.
+    `off` corrects the estimate: ln(actual / estimate) as expected from earlier tasks.
     """
     if task.shots_done and task.qpu_s > 0.0:
         return max(0.0, task.qpu_s - task.setup_s) / task.shots_done
     if task.estimate_s:
-        off = session.error_sum / (session.errors + 1) if session is not None and session.errors else 0.0
         return task.estimate_s * exp(off) / task.shots
     return 1.0 / device.shot_rate_hz if device.shot_rate_hz else 0.0
 
@@ -56,7 +55,7 @@ NEVER_FITS = 0.95
 
 
 def fit(
-    task: Task, device: Device, session: Session | None, gap_s: float, settings: PolicySettings, alone: bool = False,
+    task: Task, device: Device, off: float, gap_s: float, settings: PolicySettings, alone: bool = False,
     longest_s: float = inf,
 ) -> int:  # fmt: skip
     """How many shots of the task to run at once if that must end within `gap_s` seconds; 0 if none fits.
@@ -68,7 +67,7 @@ def fit(
     if task.min_quality > device.quality:
         return 0
     left = shots = task.remaining
-    each_s = shot_s(task, device, session)
+    each_s = shot_s(task, device, off)
     if settings.slices:
         if device.slice_shots:
             shots = min(shots, device.slice_shots)
