@@ -189,3 +189,11 @@ def test_the_report_tells_everything(cheap: list[Case]) -> None:
     row = next(row for row in data["rows"] if row["policy"] == DECK)
     assert row["figures"]["p95 test"].keys() == {"mean", "low", "high", "seeds"} and row["gains"].keys() > {"all"}
     assert all(len(cells) == len(rows[0]) for _, rows in tables(study) for cells in rows)
+
+
+def test_no_cell_breaks_a_markdown_table() -> None:
+    study = Study.of(
+        everything(), started="", took_s=1.0, cpu_s=2.0, version="0", code="c", machine=scheduling.Machine.here(),
+        seeds=4, quick=False,
+    )  # fmt: skip
+    assert not [cell for _, rows in tables(study) for cells in rows for cell in cells if "|" in cell]

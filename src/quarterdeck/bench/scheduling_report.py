@@ -111,7 +111,7 @@ def _name(row: Row) -> str:
 
 _WAITS = ["p50", "p95 [95 % interval]", "p99", "mean delay", "p95 gain over plain fifo", "by class"]
 _CAUSES = ["useful", "set-up", "overhead", "lost", "windows", "blocked", "thinking", "no work"]
-_FAIR = ["Jain", "share distance", "largest/median", "ETA |ln| p50", "p90"]
+_FAIR = ["Jain", "share distance", "largest/median", "ETA error (ln), p50", "p90"]
 _SUMS = (
     ("working",), ("setup",), ("overhead",), ("lost",), ("calibration", "maintenance", "reservation", "fault"),
     ("blocked",), ("thinking",), ("empty",),
