@@ -507,7 +507,7 @@ class ProjectSet(Request, frozen=True):
         classes: What its work may be labelled as; anything if there are none.
     """
 
-    share: Annotated[float, Meta(gt=0, le=1e9)] = 1.0
+    share: Annotated[float, Meta(ge=1e-6, le=1e9)] = 1.0
     members: Annotated[list[UserName], Meta(max_length=10_000)] = []
     classes: Annotated[list[Class], Meta(max_length=3)] = []
 

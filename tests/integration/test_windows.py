@@ -22,6 +22,7 @@ from quarterdeck.core.replay import replay
 from .running import Daemon
 from .test_desk import nobody
 
+QDECK = Path(sys.executable).with_name("qdeck")
 HOUR = 3600.0
 DAILY = {"kind": "calibration", "rule": "FREQ=DAILY;BYHOUR=2;BYMINUTE=0", "start_s": 1.7e9, "duration_s": HOUR,
          "zone": "Europe/Paris"}  # fmt: skip
@@ -56,9 +57,14 @@ def check(daemon: Daemon) -> None:
 def qdeck(daemon: Daemon, *words: str, **environ: str) -> subprocess.CompletedProcess[str]:
     clean = {name: value for name, value in os.environ.items() if not name.startswith("QDECK_")}
     return subprocess.run(
-        [sys.executable, "-m", "quarterdeck", *words], env={**clean, "QDECK_STATE": str(daemon.state), **environ},
+        [QDECK, *words], env={**clean, "QDECK_STATE": str(daemon.state), **environ},
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
+
+
+def complete(daemon: Daemon, line: str) -> list[str]:
+    """What bash offers at the end of the line."""
+    return qdeck(daemon, _QDECK_COMPLETE="complete_bash", COMP_WORDS=line, COMP_CWORD="3").stdout.split()
 
 
 def until(what: Callable[[], bool], within_s: float = 10.0) -> None:
@@ -311,8 +317,10 @@ def test_windows_on_the_command_line(daemon: Daemon) -> None:
         "maintenance 20" in qdeck(daemon, "devices", "fake").stdout
         or "calibration 20" in qdeck(daemon, "devices").stdout
     )
+    assert window["id"] in complete(daemon, "qdeck window rm w")
     for id in (window["id"], daily.stdout.strip(), six["id"], weekly["id"], now.stdout.strip()):
         assert qdeck(daemon, "window", "rm", id).stdout in (f"{id} over\n", f"{id} cleared\n")
+    assert complete(daemon, "qdeck window rm w") == []
     gone = qdeck(daemon, "window", "rm", window["id"])
     assert gone.returncode == 1 and "qdeck window list" in gone.stderr
 
@@ -347,7 +355,7 @@ def test_sessions_on_the_command_line(daemon: Daemon) -> None:
     row = next(line for line in qdeck(daemon, "session", "list").stdout.splitlines() if line.startswith(id))
     assert "exclusive" in row and "3 s" in row
     with subprocess.Popen(
-        [sys.executable, "-m", "quarterdeck", "session", "renew", id, "--every", "0.3"],
+        [QDECK, "session", "renew", id, "--every", "0.3"],
         env={**os.environ, "QDECK_STATE": str(daemon.state)}, stdout=subprocess.DEVNULL,
     ) as renewing:  # fmt: skip
         first_s = daemon.http.get(f"/v1/sessions/{id}").json()["expires_s"]

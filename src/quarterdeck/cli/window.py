@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 import typer
 
 from quarterdeck.cli.common import Json, clock, connect, device_names, print_columns, print_json
-from quarterdeck.errors import NotFound
+from quarterdeck.errors import NotFound, QuarterdeckError
 
 if TYPE_CHECKING:
     from quarterdeck import wire
@@ -128,9 +128,23 @@ def list_(
         print(line)
 
 
+def _ids(incomplete: str) -> list[tuple[str, str]]:
+    """Completion: what can be taken off, with its kind and device."""
+    try:
+        with connect() as client:
+            devices = [device.name for device in client.devices()]
+            known: list[wire.Window | wire.Calendar] = []
+            for name in devices:
+                known += client.windows(name)
+                known += client.calendars(name)
+    except QuarterdeckError:
+        return []
+    return [(each.id, f"{each.kind} of {each.device}") for each in known if each.id.startswith(incomplete)]
+
+
 @app.command()
 def rm(
-    id: Annotated[str, typer.Argument(metavar="WINDOW", help="A window's id, or a calendar's.")],
+    id: Annotated[str, typer.Argument(metavar="WINDOW", help="A window's id, or a calendar's.", autocompletion=_ids)],
     as_json: Json = False,
 ) -> None:
     """Take a time block off, end it, or clear a calendar.

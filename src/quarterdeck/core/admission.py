@@ -75,8 +75,8 @@ class Admission(Turns):
                     raise NotFound("task", event.task)
                 check(TASK, "task", task.id, task.state, "cancelled" if task.state == "queued" else "cancelling")
             case ev.ProjectSet():
-                if "/" in event.project or not 0 < event.share < inf:
-                    raise Conflict("a project's name has no slash, and its share is a positive number")
+                if "/" in event.project or not 1e-6 <= event.share <= 1e9:
+                    raise Conflict("a project's name has no slash, and its share is from 1e-6 to 1e9")
             case ev.BudgetSet():
                 account = self.ledger.accounts.get(event.project)
                 if event.project and (account is None or not account.declared):
