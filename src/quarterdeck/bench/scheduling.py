@@ -52,7 +52,7 @@ def plan(options: Options) -> list[Case]:
     parts = options.parts or PARTS
     settings = [setting for setting in (_quick() if options.quick else _full()) if setting.part in parts]
     seeds = min(options.seeds, 4) if options.quick else options.seeds
-    shrink = 4 if options.quick else 1
+    shrink = 6 if options.quick else 1
     few = {"capacity": 2, "sharing": 2}  # a saturated system tells as much in fewer jobs
     return [
         Case(setting=setting, seed=seed, jobs=JOBS[setting.shape] // shrink // few.get(setting.part, 1))
