@@ -10,12 +10,15 @@ from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.nouns import Task
 from quarterdeck.core.policy import Policy
 from quarterdeck.core.waiting import why
-from quarterdeck.errors import Conflict, Invalid
+from quarterdeck.errors import Conflict, Invalid, NotFound
 from quarterdeck.simulator.loop import FOREVER_S, START_S
 from quarterdeck.simulator.plant import Machine, Plant
 from quarterdeck.simulator.record import EtaRecord, JobRecord
 from quarterdeck.simulator.site import Site
 from quarterdeck.simulator.workload import Job, Workload
+
+EXCLUSIVE_WORKS, EXCLUSIVE_MORE_S = 2.0, 7200.0
+"""An exclusive session is asked for so many times the job's work, and so much more: as wall time is."""
 
 
 class Pool:
@@ -125,18 +128,29 @@ class Crowd(Plant):
             if len(machine.flying) < machine.lanes:
                 self.settle(machine.id)
 
-    def _enter(self, run: Run) -> None:
-        """The job's session opens, or it waits for its turn; then its first round begins."""
+    def _enter(self, run: Run) -> bool:
+        """The job's session opens and its first round begins; False if it has to wait for its turn."""
         mode, joins = run.job.session, run.job.joins
         if joins in self._joined:
             run.session = self._joined[joins]
         else:
             choice = mode == "shared" and len(run.pool.ids) > 1  # a session has one device: tasks could not choose
             if mode != "none" and mode != "round" and not choice and not self._open_session(run, mode):
-                return
+                return False
             if joins:
                 self._joined[joins] = run.session
         self._turn((run, 0))
+        return True
+
+    def freed(self, machine: Machine) -> None:
+        if machine.waiting:
+            self.at(self.now_s, self._admit, machine)
+
+    def _admit(self, machine: Machine) -> None:
+        """The first of those who wait for the device that may have it."""
+        for _ in range(len(machine.waiting)):
+            if self._enter(machine.waiting.popleft()):
+                return
 
     def _leave(self, run: Run) -> None:
         """The job is over, or has given up."""
@@ -152,8 +166,9 @@ class Crowd(Plant):
     def _open_session(self, run: Run, mode: Literal["shared", "exclusive", "batch"]) -> bool:
         job = run.job
         session = f"s{job.job}.{run.sessions}" if run.sessions else f"s{job.job}"
+        ttl_s = EXCLUSIVE_WORKS * job.work_s + EXCLUSIVE_MORE_S if mode == "exclusive" else FOREVER_S
         opened = ev.SessionOpened(
-            at_s=self.core_s, session=session, user=job.user, device=run.home, ttl_s=FOREVER_S, mode=mode,
+            at_s=self.core_s, session=session, user=job.user, device=run.home, ttl_s=ttl_s, mode=mode,
             class_=job.class_, project=job.project, job=session,
         )  # fmt: skip
         try:
@@ -170,10 +185,9 @@ class Crowd(Plant):
         if not run.session or run.job.joins:
             return
         session, run.session = run.session, ""
-        self.send(ev.SessionClosed(at_s=self.core_s, session=session))
-        waiting = self.machines[run.home].waiting
-        if waiting:
-            self.at(self.now_s, self._enter, waiting.popleft())
+        if session in self.deck.sessions:  # an exclusive one may have expired
+            self.send(ev.SessionClosed(at_s=self.core_s, session=session))
+        self.freed(self.machines[run.home])
 
     # -- rounds ---------------------------------------------------------------------------------------------------
 
@@ -202,12 +216,12 @@ class Crowd(Plant):
         )  # fmt: skip
         try:
             self.send(submitted)
-        except Conflict:
-            if not job.deadline_s:
+        except (Conflict, NotFound) as error:
+            if not job.deadline_s and isinstance(error, Conflict):
                 raise
-            del self._tickets[id]  # its deadline is over before it could be submitted
+            del self._tickets[id]  # its deadline is over before it could be submitted, or its exclusive session is
             pool.ready -= 1
-            self.count["missed"] += 1
+            self.count["missed"] += isinstance(error, Conflict)
             self._give_up(run)
             return
         if pool.ready:

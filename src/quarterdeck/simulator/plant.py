@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from abc import abstractmethod
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
@@ -162,7 +163,12 @@ class Plant(Loop):
         elif window.state == "over":
             machine.windows.pop(window.id, None)
             self.at(self.now_s, self._announce, machine)
+            self.freed(machine)
             self.settle(machine.id)
+
+    @abstractmethod
+    def freed(self, machine: Machine) -> None:
+        """Who was refused an exclusive session may try again."""
 
     # -- slices ---------------------------------------------------------------------------------------------------
 

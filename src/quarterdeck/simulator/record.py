@@ -101,7 +101,7 @@ class Record(msgspec.Struct, kw_only=True):
         etas: A sample of the tasks, if asked for.
         counters: What it took: `events`, `decisions` (slices started), `tasks`, `jobs` (begun), `unfinished` and
             `cancelled` (jobs that gave up), `missed` (deadlines), `killed` (slices, by windows), `lost` (slices, by
-            faults), `faults` (of devices), `restarts`, `wall_s`.
+            faults), `faults` (of devices), `restarts`, `policy_failed` (it raised, and `fifo` took over), `wall_s`.
     """
 
     policy: str

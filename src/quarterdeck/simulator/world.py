@@ -32,6 +32,7 @@ class World(Crowd):
             workload, site, policy, seed=seed, slices=slices, spans=spans, eta_every=eta_every, audit=audit
         )  # fmt: skip
         self.seed = seed
+        self.policy_name = self.deck.policy.name
         self.until_s = START_S + until_s if until_s is not None else FOREVER_S
         for incident in incidents:
             self.at(START_S + incident.at_s, self._befall, incident)
@@ -73,9 +74,12 @@ class World(Crowd):
             span.start_s -= START_S
             span.end_s -= START_S
         return Record(
-            policy=self.deck.policy.name, workload=self.workload.name, seed=self.seed, devices=list(self.machines),
+            policy=self.policy_name, workload=self.workload.name, seed=self.seed, devices=list(self.machines),
             lanes={id: machine.lanes for id, machine in self.machines.items()}, end_s=self.now_s - START_S,
             jobs=self.jobs, slices=self.slices, spans=self.spans, etas=self.etas,
             busy={id: machine.ledger.seconds for id, machine in self.machines.items()},
-            counters={**self.count, "unfinished": self.open, "wall_s": wall_s},
+            counters={
+                **self.count, "unfinished": self.open, "wall_s": wall_s,
+                "policy_failed": self.deck.policy.name != self.policy_name,
+            },
         )  # fmt: skip
