@@ -296,6 +296,7 @@ class Books:
         device.faults, device.not_before_s = 0, 0.0
         task.shots_done += event.shots
         task.setup_s += event.setup_s
+        task.losses = 0
         if event.qpu_s:
             self._learn_overhead(device, event.at_s - slice.started_s - event.qpu_s)
         if task.remaining == 0:
@@ -314,6 +315,8 @@ class Books:
             task.faults += 1
             if task.faults == 1:
                 task.successes_seen = device.finished
+        if event.kind == "lost" and event.qpu_s:
+            task.losses += 1
         if task.state == "cancelling":
             self._end(task, "cancelled", event.at_s)
         else:

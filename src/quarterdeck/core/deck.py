@@ -29,12 +29,14 @@ class Retry(msgspec.Struct, frozen=True):
 
     A task fails after `faults` of its runs went wrong while the device finished slices in between, since then it is the
     task; or after `hopeless` of them in any case. Pauses double from `pause_s` to `longest_pause_s`; the device itself
-    pauses from its `patience`-th fault in a row.
+    pauses from its `patience`-th fault in a row. After `losses` slices in a row that occupied the device and were lost,
+    each half as long as the one before, the task fails: what it needs does not fit anywhere.
     """
 
     faults: int = 5
     hopeless: int = 20
     patience: int = 3
+    losses: int = 30
     pause_s: float = 1.0
     longest_pause_s: float = 60.0
 
@@ -97,6 +99,10 @@ class Deck(Admission):
                     self._record(ev.TaskFailed(at_s=self.now_s, task=id, code=code or "rejected", message=message))
             case ev.SliceFailed(kind="fault"):
                 self._meet_fault(event)
+            case ev.SliceFailed(task=id, kind="lost") if self.tasks[id].losses >= self.retry.losses:
+                if not self.tasks[id].ended:
+                    told = f"{self.tasks[id].losses} slices in a row were lost on the device, the last of few shots"
+                    self._record(ev.TaskFailed(at_s=self.now_s, task=id, code="lost", message=told))
             case ev.SessionOpened():
                 self._alarm(self.sessions[event.session].expires_s, "session", event.session)
             case ev.SessionClosed():
@@ -152,6 +158,8 @@ class Deck(Admission):
 
     def _serve(self, device: Device) -> None:
         """Fill the device's free lanes."""
+        if not self.queued(device.id):
+            return
         denied: set[str] = set()
         while len(device.running) < device.lanes and (found := self._find(device, denied)) is not None:
             choice, moment = found

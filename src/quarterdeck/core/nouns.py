@@ -27,6 +27,7 @@ class Task(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
         faults: Runs that went wrong and are held against it.
         successes_seen: The device's count of finished slices at the first of these faults.
         not_before_s: It is left alone until then, after a fault.
+        losses: Slices that occupied the device and were lost, since the last one that finished.
         qpu_s: Seconds for which it occupied the device.
         setup_s: Seconds of these that went into set-ups.
         devices, register, estimate_s, deadline_s, min_quality: See `events.Submitted`. `devices` is empty once it has
@@ -55,6 +56,7 @@ class Task(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     faults: int = 0
     successes_seen: int = 0
     not_before_s: float = 0.0
+    losses: int = 0
     qpu_s: float = 0.0
     setup_s: float = 0.0
     devices: tuple[str, ...] = ()

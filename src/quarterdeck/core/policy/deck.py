@@ -187,6 +187,9 @@ class DeckPolicy(Ranked):
         self._note_usage(task.project, task.user)
         self._last[device.id] = task.id
         queue = self._queues.get((device.id, ""))
+        if queue is None or not queue.rows:
+            self._aged.discard(task.id)
+            return  # nobody waits: nothing is owed to anybody
         owed = self._owed.get(device.id)
         if owed is None:
             owed = self._owed[device.id] = [0.0] * 4
@@ -195,7 +198,7 @@ class DeckPolicy(Ranked):
         for at, share in enumerate(self._shares):
             if at == served or (at == AGED and task.id in self._aged):
                 owed[at] = max(-bound_s, owed[at] + (share - 1.0) * seconds)
-            elif at == AGED or (queue is not None and queue.classes[at]):
+            elif at == AGED or queue.classes[at]:
                 owed[at] = min(bound_s, owed[at] + share * seconds)
         self._aged.discard(task.id)
 

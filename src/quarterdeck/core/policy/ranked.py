@@ -12,7 +12,7 @@ import numpy as np
 from quarterdeck.core.nouns import Device, Task
 from quarterdeck.core.policy.policy import Cause, Choice, Facts, Moment, Place
 from quarterdeck.core.policy.settings import PolicySettings
-from quarterdeck.core.policy.slicing import UNSURE, min_slice_s
+from quarterdeck.core.policy.slicing import UNSURE, min_slice_s, setup_s
 from quarterdeck.core.policy.streams import CLASSES, Floats, Queue
 
 NEVER = -np.inf
@@ -32,6 +32,7 @@ class Ranked:
         self.settings = settings if settings is not None else PolicySettings()
         self._queues: dict[tuple[str, str], Queue] = {}
         self._homes: dict[str, tuple[str, tuple[str, ...]]] = {}
+        self._queued: dict[str, int] = {}
         self._facts: Facts
 
     def bind(self, facts: Facts) -> None:
@@ -60,6 +61,7 @@ class Ranked:
         devices = task.eligible
         self._homes[task.id] = (lane, devices)
         for device in devices:
+            self._queued[device] = self._queued.get(device, 0) + 1
             queue = self._queues.get((device, lane))
             if queue is None:
                 queue = self._queues[device, lane] = Queue()
@@ -90,6 +92,7 @@ class Ranked:
             return
         lane, devices = home
         for device in devices:
+            self._queued[device] -= 1
             queue = self._queues[device, lane]
             if task.seq not in queue.homes:
                 queue.tasks.pop(task.seq, None)  # it pauses
@@ -107,6 +110,8 @@ class Ranked:
             self._wake(queue, moment.device.id, moment.now_s)
         if not queue.rows:
             return None
+        if len(queue.rows) == 1:
+            return self._only(queue, moment)
         values = self.values(queue, moment)
         self._mask(queue, moment, values)
         while True:
@@ -129,6 +134,14 @@ class Ranked:
             if not self.settings.backfill:
                 return None
 
+    def _only(self, queue: Queue, moment: Moment) -> Choice | None:
+        """The choice when there is none."""
+        task, device = queue.head(0), moment.device
+        if not moment.admits(task) or queue.need[0] + setup_s(task, device) > moment.gap_s:
+            return None
+        shots = self._facts.fit(device, task, moment.gap_s)
+        return Choice(task, shots) if shots else None
+
     def lead(self, value: float, rival: float) -> float:
         """By how much a value is ahead of another, for the record."""
         return value - rival
@@ -142,10 +155,10 @@ class Ranked:
         device = moment.device
         if moment.gap_s <= device.setup_s + device.overhead_s + min_slice_s(device, self.settings):
             n = len(queue)
-            setup_s: Any = device.setup_s
+            lacking_s: Any = device.setup_s
             if device.register:
-                setup_s = np.where(queue.register[:n] == hash(device.register), 0.0, device.setup_s)
-            values[queue.need[:n] + setup_s > moment.gap_s] = NEVER
+                lacking_s = np.where(queue.register[:n] == hash(device.register), 0.0, device.setup_s)
+            values[queue.need[:n] + lacking_s > moment.gap_s] = NEVER
 
     def _wake(self, queue: Queue, device: str, now_s: float) -> None:
         while queue.paused and queue.paused[0][0] <= now_s:
@@ -178,7 +191,7 @@ class Ranked:
         return Place(count, max(0.0, work_s))
 
     def queued(self, device: str) -> int:
-        return sum(len(queue.tasks) for (name, _), queue in self._queues.items() if name == device)
+        return self._queued.get(device, 0)
 
     def explain(self, task: Task, device: Device) -> dict[str, float]:
         return {}
