@@ -20,8 +20,8 @@ class PolicySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
         str,
         Meta(description="deck, fifo, priority, hrrn, sjf, fairshare, or one that a plug-in brings."),
     ] = "deck"
-    weight_production: Annotated[Weight, Meta(description="Weight of production; 8:3:1 puts production first.")] = 2.0
-    weight_test: Annotated[Weight, Meta(description="Weight of tests.")] = 1.5
+    weight_production: Annotated[Weight, Meta(description="Weight of production; 8:3:1 puts production first.")] = 1.5
+    weight_test: Annotated[Weight, Meta(description="Weight of tests.")] = 1.25
     weight_development: Annotated[Weight, Meta(description="Weight of development.")] = 1.0
     slowdown: Annotated[
         float,
