@@ -31,6 +31,8 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
             Kept, like `held_shots` and the rest, only while the account has a budget.
         flights: Slices in flight, with their bounds and shots.
         usage_s: Device seconds that decay, as of `usage_at_s`.
+        loose_s, loose_waited_s: What sessions that closed had had and waited, as of `loose_at_s`; it decays, and the
+            next session takes it over. So opening a new one for each round gains nothing.
         errors, error: Estimated tasks that ended (up to 50), and the moving mean of their ln(actual / estimate).
     """
 
@@ -58,6 +60,9 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
     flight_shots: int = 0
     usage_s: float = 0.0
     usage_at_s: float = 0.0
+    loose_s: float = 0.0
+    loose_waited_s: float = 0.0
+    loose_at_s: float = 0.0
     errors: int = 0
     error: float = 0.0
     state: Literal["open", "removed"] = "open"
@@ -117,6 +122,13 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.total_shots += shots
         self.usage_s = self.usage(at_s, half_life_s) + used_s
         self.usage_at_s = at_s
+
+    def loose(self, now_s: float, half_life_s: float) -> tuple[float, float]:
+        """What sessions that closed of late had had, and waited, in seconds."""
+        if not self.loose_s:
+            return 0.0, 0.0
+        part = 2.0 ** (-max(0.0, now_s - self.loose_at_s) / half_life_s)
+        return part * self.loose_s, part * self.loose_waited_s
 
     def usage(self, now_s: float, half_life_s: float) -> float:
         """Device seconds, those of long ago counting less."""

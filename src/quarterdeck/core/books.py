@@ -41,6 +41,11 @@ class Step(msgspec.Struct):
     usage: dict[str, Usage] = {}
 
 
+def _chain_s(device: Device) -> float:
+    """Half-life of what a closed session leaves behind: some turns of a loop of typical tasks."""
+    return max(100.0, 6.0 * device.typical_s)
+
+
 class Books:
     """The state. Ended tasks stay until `forget_ended`; nothing else about them is remembered after that."""
 
@@ -176,9 +181,15 @@ class Books:
         session = self.sessions[event.session] = Session(
             id=event.session, user=event.user, device=event.device, ttl_s=event.ttl_s, mode=event.mode,
             class_=event.class_, project=event.project, job=event.job, token=event.token,
-            opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s, idle_s=event.idle_s,
-            lend_s=event.lend_s,
+            opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s, began_s=event.at_s,
+            idle_s=event.idle_s, lend_s=event.lend_s,
         )  # fmt: skip
+        account = self.ledger.accounts.get(f"{session.project}/{session.user}")
+        if account is not None and account.loose_s:
+            session.attained_s, waited_s = account.loose(event.at_s, _chain_s(self.devices[session.device]))
+            account.loose_s = account.loose_waited_s = 0.0
+            session.began_s -= session.attained_s + waited_s
+            self._step.accounts[account.id] = account
         if session.mode == "exclusive":
             self._exclusive[session.device] = session.id
         if session.idle_s:
@@ -195,6 +206,8 @@ class Books:
         session = self.sessions.pop(event.session)
         check(SESSION, "session", session.id, session.state, "closed")
         session.state, session.reason, session.closed_s = "closed", event.reason, event.at_s
+        if session.attained_s:
+            self._leave_loose(session, event.at_s)
         if self._exclusive.get(session.device) == session.id:
             del self._exclusive[session.device]
         self._idlers.pop(session.id, None)
@@ -432,6 +445,14 @@ class Books:
         """See `policy.Facts`."""
         return task.remaining * slicing.shot_s(task, device, self.off(task))
 
+    def had(self, task: Task, device: Device) -> tuple[float, float]:
+        """See `policy.Facts`."""
+        session = self.sessions.get(task.session)
+        if session is not None:
+            return session.attained_s, min(session.began_s + session.attained_s, task.submitted_s)
+        account = self.ledger.accounts.get(f"{task.project}/{task.user}")
+        return (account.loose(self.now_s, _chain_s(device))[0] if account is not None else 0.0), task.submitted_s
+
     def off(self, task: Task) -> float:
         """How far its estimate is expected to be off, ln(actual / estimate), from earlier ones of session and user.
 
@@ -643,6 +664,15 @@ class Books:
         for device in task.eligible:
             self._due[device] = None
 
+    def _leave_loose(self, session: Session, at_s: float) -> None:
+        """What a session had and waited counts for the one that its user opens next."""
+        account = self.ledger.account(session.project, session.user)
+        had_s, waited_s = account.loose(at_s, _chain_s(self.devices[session.device]))
+        account.loose_s = had_s + session.attained_s
+        account.loose_waited_s = waited_s + max(0.0, at_s - session.began_s - session.attained_s)
+        account.loose_at_s = at_s
+        self._step.accounts[account.id] = account
+
     def _learn_size(self, task: Task) -> None:
         """What tasks take here, and how far the session's estimates are off."""
         work_s = task.qpu_s - task.setup_s
@@ -698,6 +728,11 @@ class Books:
         if (session := self.sessions.get(task.session)) is not None:
             session.attained_s += seconds
             self._step.sessions[session.id] = session
+        else:
+            account = self.ledger.account(task.project, task.user)
+            account.loose_s = account.loose(self.now_s, _chain_s(device))[0] + seconds
+            account.loose_at_s = self.now_s
+            self._step.accounts[account.id] = account
         self._settle(task, slice, qpu_s, setup_s, shots)
         self.policy.served(device, task, seconds)
         self._step.slices[slice.key] = slice

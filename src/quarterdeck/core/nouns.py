@@ -117,6 +117,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
 
     Attributes:
         attained_s: Seconds that it has had: on devices, and thinking between its tasks. The rest of its time it waited.
+        began_s: When it would have been opened with what it took over from sessions before it.
         idle_from_s: Since when it has had nothing to run, if it has nothing.
         errors, error_sum: Tasks of it whose device time was estimated, and the sum of ln(actual / estimate).
         idle_s, lend_s: See `events.SessionOpened`.
@@ -141,6 +142,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     reason: str = ""
     token: str = ""
     attained_s: float = 0.0
+    began_s: float = 0.0
     idle_from_s: float = 0.0
     errors: int = 0
     error_sum: float = 0.0

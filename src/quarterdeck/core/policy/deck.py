@@ -72,8 +72,7 @@ class DeckPolicy(Ranked):
         return (*alike(task), task.class_, task.register, size(work_s) // BINS)
 
     def fill(self, queue: Queue, row: int, task: Task, device: Device, work_s: float) -> None:
-        session = self._facts.sessions.get(task.session)
-        had_s = session.attained_s if session is not None else 0.0
+        had_s, from_s = self._facts.had(task, device)
         scale_s = self._scale_s(device)
         need_s = had_s + work_s
         over_s = work_s + max(device.overhead_s, 1e-6)
@@ -81,8 +80,7 @@ class DeckPolicy(Ranked):
         base = self._weight[task.class_] / spread_s * (need_s + scale_s) ** self._power_had
         queue.near[row] = base * over_s**self._power_work
         queue.far[row] = base * (over_s + device.setup_s) ** self._power_work
-        began_s = min(session.opened_s + had_s, task.submitted_s) if session is not None else task.submitted_s
-        queue.zero[row] = began_s - spread_s
+        queue.zero[row] = from_s - spread_s
         queue.user[row] = self._user(task.project, task.user)
 
     def _scale_s(self, device: Device) -> float:
@@ -232,11 +230,9 @@ class DeckPolicy(Ranked):
 
     def explain(self, task: Task, device: Device) -> dict[str, float]:
         given, facts = self.settings, self._facts
-        session = facts.sessions.get(task.session)
-        had_s = session.attained_s if session is not None else 0.0
+        had_s, from_s = facts.had(task, device)
         work_s, scale_s = facts.work_s(task, device), self._scale_s(device)
-        began_s = min(session.opened_s + had_s, task.submitted_s) if session is not None else task.submitted_s
-        slowdown = 1.0 + max(0.0, facts.now_s - began_s) / max(had_s + work_s, scale_s)
+        slowdown = 1.0 + max(0.0, facts.now_s - from_s) / max(had_s + work_s, scale_s)
         at = self._users.get((task.project, task.user))
         fair = log(float(self._fairness()[at])) * given.slowdown if at is not None else 0.0
         return {

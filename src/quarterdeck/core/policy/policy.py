@@ -66,6 +66,9 @@ class Facts(Protocol):
     def work_s(self, task: Task, device: Device) -> float:
         """Device seconds that the task's remaining shots need, as far as can be told; without set-up."""
 
+    def had(self, task: Task, device: Device) -> tuple[float, float]:
+        """Seconds that its session (or, without one, its user of late) has had, and since when it has only waited."""
+
     def fit(self, device: Device, task: Task, gap_s: float) -> int:
         """How many shots its next slice may have if it must end within `gap_s`; 0 if none."""
 

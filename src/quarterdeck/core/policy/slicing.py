@@ -9,8 +9,6 @@ from quarterdeck.core.policy.settings import PolicySettings
 
 UNSURE = 1.3
 """How much longer than estimated a task may take that has not run yet; the model study's margin before a window."""
-BELIEVED = 0.5
-"""An estimate is not believed below this part of what the shot rate says: who declares too little gains little."""
 SETUPS_OF_A_SLICE = 4.0
 """A slice is at least so many set-ups long: a fifth of the time at most goes into them if every slice needs one."""
 ALONE = 2.0
@@ -20,14 +18,15 @@ ALONE = 2.0
 def shot_s(task: Task, device: Device, off: float) -> float:
     """Device seconds of one shot: as measured once a slice has run, else as estimated, else from the shot rate.
 
-    `off` corrects the estimate: ln(actual / estimate) as expected from earlier tasks.
+    `off` corrects the estimate: ln(actual / estimate) as expected from earlier tasks. Nothing counts as quicker than
+    the shot rate before it was seen to be: who declares too little gains nothing.
     """
     if task.shots_done and task.qpu_s > 0.0:
         return max(0.0, task.qpu_s - task.setup_s) / task.shots_done
     if task.estimate_s:
         told_s = task.estimate_s * exp(off)
         if device.shot_rate_hz:
-            told_s = max(told_s, BELIEVED * task.shots / device.shot_rate_hz)
+            told_s = max(told_s, task.shots / device.shot_rate_hz)
         return told_s / task.shots
     return 1.0 / device.shot_rate_hz if device.shot_rate_hz else 0.0
 
