@@ -42,8 +42,12 @@ class Step(msgspec.Struct):
 
 
 def _chain_s(device: Device) -> float:
-    """Half-life of what a closed session leaves behind: some turns of a loop of typical tasks."""
-    return max(100.0, 6.0 * device.typical_s)
+    """Half-life of what a closed session leaves behind: some typical tasks.
+
+    Longer ones would hold against a user's next job what the last one had; shorter ones let a loop that opens a session
+    for each round look fresh where tasks are long enough for that to pay.
+    """
+    return max(1.0, 3.0 * device.typical_s)
 
 
 class Books:
