@@ -31,7 +31,7 @@ NEXT = {
     "remote": "Compare the versions of client and daemon; otherwise as for `internal`.",
     "bad_request": "Send valid HTTP with a JSON body in UTF-8.",
     "unauthenticated": "Use the Unix socket as a user of this machine, or send the token over TCP.",
-    "over_budget": "Ask for fewer shots, name another project, or ask an administrator for budget; `qdeck project show`.",
+    "over_budget": "Ask for fewer shots, another project, or an administrator for budget; `qdeck project show`.",
     "forbidden": "Ask an administrator of the daemon, or use what is yours.",
     "not_found": "Look at the list (`qdeck tasks`, `qdeck devices`); the id may be mistyped or another user's.",
     "method_not_allowed": "Use one of the methods in `allowed`.",
