@@ -7,9 +7,9 @@ from collections.abc import Iterator
 import pytest
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.books import Step
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.invariants import Audit, validate
+from quarterdeck.core.state import Step
 
 
 class Bench:

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, rule, run_state_machine_as_test
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.invariants import Audit, validate
 from quarterdeck.core.nouns import Slice, holds
 from quarterdeck.core.policy import make_policy
 from quarterdeck.core.policy.slicing import min_slice_s, setup_s
+from quarterdeck.core.state import Step
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.core.turns import AHEAD_MOST
 from quarterdeck.errors import QuarterdeckError

@@ -6,9 +6,9 @@ import msgspec
 import pytest
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.books import Step
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.deck import Deck
+from quarterdeck.core.state import Step
 from quarterdeck.errors import Conflict
 
 from .conftest import Bench

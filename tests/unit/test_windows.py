@@ -18,12 +18,12 @@ from hypothesis import strategies as st
 from quarterdeck import wire
 from quarterdeck.cli.window import RULES, duration_s, rule_of, timeline
 from quarterdeck.core import events as ev
-from quarterdeck.core.books import Step
 from quarterdeck.core.calendar import FREQUENCIES, RANGES, check_rule, occurrences
 from quarterdeck.core.commands import BeginWindow, EndWindow, StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.invariants import Audit, Broken
 from quarterdeck.core.nouns import Window
+from quarterdeck.core.state import Step
 from quarterdeck.core.turns import AHEAD_MOST
 from quarterdeck.core.waiting import why
 from quarterdeck.core.windows import Timetable

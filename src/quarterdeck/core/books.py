@@ -5,77 +5,25 @@ A log therefore replays to the same state whatever the policy was when it was wr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
-from heapq import heappush
-from math import inf, log
+from collections.abc import Callable, Iterable
 from typing import Any
-
-import msgspec
 
 from quarterdeck.core import events as ev
 from quarterdeck.core.accounts import Account, Usage
-from quarterdeck.core.commands import Command
-from quarterdeck.core.ledger import Charge, Ledger, Rules
-from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window, holds
-from quarterdeck.core.parked import Parked
-from quarterdeck.core.policy import DeckPolicy, Moment, Place, Policy, slicing
+from quarterdeck.core.habits import Habits
+from quarterdeck.core.ledger import Charge, Rules
+from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
+from quarterdeck.core.policy import Policy, slicing
+from quarterdeck.core.reads import chain_s
+from quarterdeck.core.state import Noun, Step
 from quarterdeck.core.transition import SESSION, TASK, WINDOW, InvalidTransition, check
-from quarterdeck.core.windows import Timetable
-
-Noun = Task | Slice | Session | Device | Window | Calendar | Account | Usage
 
 
-class Step(msgspec.Struct):
-    """What one event led to: entries for the log, commands for the drivers, and the records that changed."""
-
-    events: list[ev.Event] = []
-    commands: list[Command] = []
-    tasks: dict[str, Task] = {}
-    slices: dict[str, Slice] = {}
-    sessions: dict[str, Session] = {}
-    devices: dict[str, Device] = {}
-    windows: dict[str, Window] = {}
-    calendars: dict[str, Calendar] = {}
-    notes: list[ev.NoteKept] = []
-    accounts: dict[str, Account] = {}
-    usage: dict[str, Usage] = {}
-
-
-def _chain_s(device: Device) -> float:
-    """Half-life of what a closed session leaves behind: some typical tasks.
-
-    Longer ones would hold against a user's next job what the last one had; shorter ones let a loop that opens a session
-    for each round look fresh where tasks are long enough for that to pay.
-    """
-    return max(1.0, 3.0 * device.typical_s)
-
-
-class Books:
-    """The state. Ended tasks stay until `forget_ended`; nothing else about them is remembered after that."""
+class Books(Habits):
+    """How each event changes the state."""
 
     def __init__(self, policy: Policy | None = None, rules: Rules | None = None) -> None:
-        self.policy = policy if policy is not None else DeckPolicy()
-        self.policy.bind(self)
-        self.now_s = 0.0
-        self.seq = 0
-        self.tasks: dict[str, Task] = {}
-        self.slices: dict[str, Slice] = {}
-        self.sessions: dict[str, Session] = {}
-        self.devices: dict[str, Device] = {}
-        self.ledger = Ledger(rules or Rules(half_life_s=self.policy.settings.usage_half_life_s))
-        self.parked = Parked()
-        self.live: dict[str, int] = {}  # tasks that have not ended, by user
-        self.timetable = Timetable()
-        self.windows = self.timetable.windows
-        self.calendars: dict[str, Calendar] = {}
-        self._ended: list[str] = []
-        self._session_tasks: dict[str, dict[str, None]] = {}
-        self._exclusive: dict[str, str] = {}
-        self._idlers: dict[str, Session] = {}
-        self._idle_alarms: set[str] = set()
-        self._alarms: list[tuple[float, str, str]] = []
-        self._due: dict[str, None] = {}
-        self._step = Step()
+        super().__init__(policy, rules)
         self._apply: dict[type[ev.Event], Callable[[Any], None]] = {
             kind: getattr(self, f"_{kind.__name__}") for kind in ev.EVENTS
         }
@@ -92,8 +40,6 @@ class Books:
         self._apply[type(event)](event)
         if type(event) is not ev.Tick:
             self._step.events.append(event)
-
-    # -- bookkeeping: one method per event ------------------------------------------------------------------------
 
     def _DeviceDeclared(self, event: ev.DeviceDeclared) -> None:
         device = self.devices.get(event.device)
@@ -190,7 +136,7 @@ class Books:
         )  # fmt: skip
         account = self.ledger.accounts.get(f"{session.project}/{session.user}")
         if account is not None and account.loose_s:
-            session.attained_s, waited_s = account.loose(event.at_s, _chain_s(self.devices[session.device]))
+            session.attained_s, waited_s = account.loose(event.at_s, chain_s(self.devices[session.device]))
             account.loose_s = account.loose_waited_s = 0.0
             session.began_s -= session.attained_s + waited_s
             self._step.accounts[account.id] = account
@@ -377,149 +323,6 @@ class Books:
         self.ledger.recount(self.tasks, self.slices, self.devices, account)
         self._step.accounts[account.id] = account
 
-    # -- what can be told -----------------------------------------------------------------------------------------
-
-    def blocked(self, device: Device) -> str | None:
-        """Why nothing may start on the device at all, or None: a status, a window's kind, or `paused`.
-
-        A reservation does not count: its holder's tasks run. See `holder`.
-        """
-        if device.status != "online":
-            return device.status
-        if self.now_s < device.not_before_s:
-            return "paused"
-        window = self.window_on(device.id)
-        return window.kind if window else None
-
-    def window_on(self, device: str) -> Window | None:
-        """The calibration or maintenance that the device is in; of several the one that ends last."""
-        return self.timetable.closed_by(device)
-
-    def holder(self, device: Device) -> tuple[str, str] | None:
-        """User and project (one may be empty) of the reservation that the device is in."""
-        reservation = self.timetable.reservation(device.id)
-        return reservation.holder if reservation is not None else None
-
-    def gap_s(self, device: Device) -> float:
-        """Seconds until nothing may run any more, but for a reservation's holder; 0 in a window, inf if none comes."""
-        return self.timetable.gap_s(device.id, self.now_s)
-
-    def gap_for_s(self, device: Device, user: str, project: str) -> float:
-        """The same for this user's work for this project, in and across the reservations that it may use."""
-        window = self.timetable.next_closing(device.id, user, project)
-        return window.latest_s - self.now_s if window is not None else inf
-
-    def fitting_shots(self, device: Device, task: Task) -> int:
-        """How many shots the task's next slice may have, to end before the next hard window; 0 if none."""
-        return self.fit(device, task, self.gap_for_s(device, task.user, task.project))
-
-    def offers(self, device: Device) -> Iterator[Moment]:
-        """What the device has to give now, in order: to whom, and for how long; nothing if it is blocked.
-
-        An exclusive session is alone, but for what it lends while nothing of it is ready. A reservation is its
-        holder's; what is the holder's may also start before it, and run across its start.
-        """
-        if self.blocked(device) is not None:
-            return
-        holder = self.holder(device)
-        gap_s = self.gap_s(device) if holder is None else self.gap_for_s(device, *holder)
-        session = self.exclusive(device.id)
-        if session is not None:
-            own_s = self.gap_for_s(device, session.user, session.project)
-            yield Moment(device, self.now_s, own_s, session.id, holder)
-            if session.lend_s:
-                yield Moment(device, self.now_s, min(gap_s, session.lend_s), "", holder)
-            return
-        yield Moment(device, self.now_s, gap_s, "", holder)
-        ahead = self.timetable.next_closing(device.id)
-        if holder is None and ahead is not None and ahead.kind == "reservation":
-            yield Moment(device, self.now_s, self.gap_for_s(device, *ahead.holder), "", ahead.holder)
-
-    # -- what policies ask ----------------------------------------------------------------------------------------
-
-    def fit(self, device: Device, task: Task, gap_s: float) -> int:
-        """See `policy.Facts`."""
-        if gap_s < inf and self.exclusive(device.id) is None:  # it may run on into its own reservation
-            gap_s = max(gap_s, self.gap_for_s(device, task.user, task.project))
-        alone, settings = self.policy.queued(device.id) <= 1, self.policy.settings
-        longest_s = inf if settings.slices else self.timetable.longest_gap_s(device.id)
-        return slicing.fit(task, device, self.off(task), gap_s, settings, alone, longest_s)
-
-    def work_s(self, task: Task, device: Device) -> float:
-        """See `policy.Facts`."""
-        return task.remaining * slicing.shot_s(task, device, self.off(task))
-
-    def had(self, task: Task, device: Device) -> tuple[float, float]:
-        """See `policy.Facts`."""
-        session = self.sessions.get(task.session)
-        if session is not None:
-            return session.attained_s, min(session.began_s + session.attained_s, task.submitted_s)
-        account = self.ledger.accounts.get(f"{task.project}/{task.user}")
-        return (account.loose(self.now_s, _chain_s(device))[0] if account is not None else 0.0), task.submitted_s
-
-    def off(self, task: Task) -> float:
-        """How far its estimate is expected to be off, ln(actual / estimate), from earlier ones of session and user.
-
-        The user's count as one task of the session's: who always declares too little gains by it once.
-        """
-        if not task.estimate_s:
-            return 0.0
-        off = self.ledger.off(task.project, task.user)
-        session = self.sessions.get(task.session)
-        return (off + session.error_sum) / (1 + session.errors) if session is not None else off
-
-    def may_spend(self, task: Task, shots: int, device: Device | None = None) -> bool:
-        """Whether its budgets let a slice of so many shots start now (on this device, if not the task's own)."""
-        return self.payer_against(task, shots, device) is None
-
-    def payer_against(self, task: Task, shots: int, device: Device | None = None) -> Account | None:
-        """The account that does not let a slice start now, or None."""
-        return self.ledger.denier(task, self.bound_s(task, shots, device), shots, self.now_s)
-
-    def bound_s(self, task: Task, shots: int, device: Device | None = None) -> float:
-        """The most that a slice is charged, for `SliceStarted.bound_s`; 0 if no budget pays for it."""
-        return self.ledger.bound_s(device or self.devices[task.device], task, shots)
-
-    def usage(self, project: str, user: str = "") -> float:
-        """See `policy.Facts`; of the whole project without a user."""
-        account = self.ledger.accounts.get(f"{project}/{user}" if user else project)
-        return account.usage(self.now_s, self.ledger.rules.half_life_s) if account is not None else 0.0
-
-    def share(self, project: str) -> float:
-        """See `policy.Facts`."""
-        account = self.ledger.accounts.get(project)
-        return account.share if account is not None else 1.0
-
-    def unpaid(self, task: Task) -> Account | None:
-        """The account that a waiting task waits for, or None."""
-        spent = next((a for a in self.ledger.payers(task.project, task.user) if a.exhausted(self.now_s)), None)
-        if spent is None and task.id in self.parked:
-            return self.ledger.accounts[self.parked.account(task)]
-        return spent
-
-    def place(self, task: Task, device: Device) -> Place:
-        """Where a waiting task stands on a device: behind others of its account, if that cannot pay."""
-        return Place(self.parked.ahead(task), 0.0) if task.id in self.parked else self.policy.place(task, device)
-
-    def queued(self, device: str) -> int:
-        """How many tasks wait for the device."""
-        return self.policy.queued(device) + self.parked.count(device)
-
-    def exclusive(self, device: str) -> Session | None:
-        """The exclusive session that holds the device."""
-        return self.sessions.get(self._exclusive.get(device, ""))
-
-    def next_alarm_s(self) -> float | None:
-        """When to send a `Tick` at the latest; None if nothing depends on time."""
-        return self._alarms[0][0] if self._alarms else None
-
-    def forget_ended(self) -> list[Task]:
-        """Drop the ended tasks, and return them."""
-        ended, self._ended = self._ended, []
-        return [self.tasks.pop(id) for id in ended]
-
-    # -- restoring ------------------------------------------------------------------------------------------------
-
     def restore(self, nouns: Iterable[Noun], now_s: float, seq: int) -> None:
         """Fill an empty deck with what a store kept: live tasks, slices in flight, open sessions, the rest.
 
@@ -563,65 +366,6 @@ class Books:
         for device in self.devices.values():
             self._alarm(device.not_before_s, "device", device.id)
 
-    def nouns(self) -> Iterator[Noun]:
-        """Everything live, as `restore` takes it."""
-        yield from self.ledger.accounts.values()
-        yield from self.ledger.usage.values()
-        yield from (task for task in self.tasks.values() if not task.ended)
-        for kind in (self.slices, self.sessions, self.devices, self.windows, self.calendars):
-            yield from kind.values()
-
-    def state(self) -> dict[str, Any]:
-        """All live state as plain JSON values, for comparing two decks."""
-        return {
-            "seq": self.seq,
-            "now_s": self.now_s,
-            "tasks": {id: msgspec.to_builtins(task) for id, task in self.tasks.items() if not task.ended},
-            "slices": msgspec.to_builtins(self.slices),
-            "sessions": msgspec.to_builtins(self.sessions),
-            "devices": msgspec.to_builtins(self.devices),
-            "windows": msgspec.to_builtins(self.windows),
-            "accounts": msgspec.to_builtins(self.ledger.accounts),
-            "usage": {usage.id: msgspec.to_builtins(usage) for usage in self.ledger.usage.values()},
-            "calendars": msgspec.to_builtins(self.calendars),
-        }
-
-    # -- idle clocks ----------------------------------------------------------------------------------------------
-
-    def _idle_clocks(self, device: str) -> None:
-        """The device came or went: what is idle on it goes on, or stands still."""
-        for session in self._idlers.values():
-            if session.device == device:
-                self._idle_clock(session)
-
-    def _idle_clock(self, session: Session) -> None:
-        """Let the session's idle clock run, stand still or start anew."""
-        before = (session.active_s, session.idled_s, session.used)
-        if session.id in self._session_tasks:
-            session.active_s, session.idled_s, session.used = None, 0.0, True
-        elif self._usable(session) and (session.used or session.mode != "batch"):
-            if session.active_s is None:
-                session.active_s, session.idled_s = self.now_s - session.idled_s, 0.0
-                self._idle_alarm(session)
-        elif session.active_s is not None:
-            session.idled_s, session.active_s = self.now_s - session.active_s, None
-        if before != (session.active_s, session.idled_s, session.used):
-            self._step.sessions[session.id] = session
-
-    def _usable(self, session: Session) -> bool:
-        """Whether the session's tasks could run on its device."""
-        device = self.devices.get(session.device)
-        if device is None or device.status != "online" or self.timetable.closed_by(device.id) is not None:
-            return False
-        holder = self.holder(device)
-        return holder is None or holds(holder, session.user, session.project)
-
-    def _idle_alarm(self, session: Session) -> None:
-        # One at a time: it is set again when it rings, not at each task's end.
-        if session.active_s is not None and session.id not in self._idle_alarms:
-            self._idle_alarms.add(session.id)
-            self._alarm(session.active_s + session.idle_s, "idle", session.id)
-
     def _window_alarms(self, window: Window) -> None:
         if window.state == "on":
             self._alarm(window.end_s, "window", window.id)
@@ -629,12 +373,6 @@ class Books:
         self._alarm(window.start_s, "window", window.id)
         if window.slack_s:
             self._alarm(window.latest_s, "window", window.id)
-
-    # -- small change ---------------------------------------------------------------------------------------------
-
-    def _wait(self, task: Task) -> None:
-        session = self.sessions.get(task.session)
-        self.policy.add(task, session.id if session is not None and session.mode == "exclusive" else "")
 
     def _move(self, task: Task, to: str) -> None:
         check(TASK, "task", task.id, task.state, to)
@@ -668,40 +406,6 @@ class Books:
         for device in task.eligible:
             self._due[device] = None
 
-    def _leave_loose(self, session: Session, at_s: float) -> None:
-        """What a session had and waited counts for the one that its user opens next."""
-        account = self.ledger.account(session.project, session.user)
-        had_s, waited_s = account.loose(at_s, _chain_s(self.devices[session.device]))
-        account.loose_s = had_s + session.attained_s
-        account.loose_waited_s = waited_s + max(0.0, at_s - session.began_s - session.attained_s)
-        account.loose_at_s = at_s
-        self._step.accounts[account.id] = account
-
-    def _learn_size(self, task: Task) -> None:
-        """What tasks take here, and how far the session's estimates are off."""
-        work_s = task.qpu_s - task.setup_s
-        if work_s <= 0.0:
-            return
-        device = self.devices[task.device]
-        typical_s = device.typical_s
-        device.typical_s = work_s if not typical_s else typical_s * (work_s / typical_s) ** 0.05
-        self._step.devices[device.id] = device
-        if task.estimate_s:
-            off = log(work_s / task.estimate_s)
-            account = self.ledger.account(task.project, task.user)
-            account.errors = min(50, account.errors + 1)
-            account.error += (off - account.error) / account.errors
-            self._step.accounts[account.id] = account
-            if (session := self.sessions.get(task.session)) is not None:
-                session.errors += 1
-                session.error_sum += off
-
-    def _learn_overhead(self, device: Device, seconds: float) -> None:
-        """A moving average over about 20 slices; what took minutes was no overhead, but a daemon that was away."""
-        device.overheads += 1
-        weight = max(0.05, 1.0 / device.overheads)
-        device.overhead_s += weight * (min(60.0, max(0.0, seconds)) - device.overhead_s)
-
     def _leave(self, task: Task) -> None:
         if task.id in self.parked:
             self.parked.remove(task)
@@ -734,7 +438,7 @@ class Books:
             self._step.sessions[session.id] = session
         else:
             account = self.ledger.account(task.project, task.user)
-            account.loose_s = account.loose(self.now_s, _chain_s(device))[0] + seconds
+            account.loose_s = account.loose(self.now_s, chain_s(device))[0] + seconds
             account.loose_at_s = self.now_s
             self._step.accounts[account.id] = account
         self._settle(task, slice, qpu_s, setup_s, shots)
@@ -742,35 +446,3 @@ class Books:
         self._step.slices[slice.key] = slice
         self._touch_device(device)
         return task, device
-
-    def _running(self, task: str, index: int) -> Slice:
-        slice = self.slices.get(f"{task}/{index}")
-        if slice is None:
-            raise InvalidTransition("slice", f"{task}/{index}", "not in flight", "finished or failed")
-        return slice
-
-    def _alarm(self, at_s: float, kind: str, id: str) -> None:
-        if at_s > self.now_s:
-            heappush(self._alarms, (at_s, kind, id))
-        elif kind == "device":
-            if id in self.devices:
-                self._due[id] = None
-        else:
-            heappush(self._alarms, (self.now_s, kind, id))
-
-    def _touch_task(self, task: Task) -> None:
-        task.version += 1
-        self._step.tasks[task.id] = task
-
-    def _touch_device(self, device: Device) -> None:
-        self._step.devices[device.id] = device
-        self._due[device.id] = None
-
-    def _touch_session(self, session: Session) -> None:
-        self._step.sessions[session.id] = session
-        if session.device in self.devices:
-            self._due[session.device] = None
-
-    def _touch_window(self, window: Window) -> None:
-        self._step.windows[window.id] = window
-        self._due[window.device] = None

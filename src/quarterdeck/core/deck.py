@@ -13,12 +13,12 @@ from quarterdeck.core import events as ev
 from quarterdeck.core import month as months
 from quarterdeck.core.accounts import Account
 from quarterdeck.core.admission import Admission
-from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
 from quarterdeck.core.ledger import Rules
 from quarterdeck.core.nouns import Device, Task
 from quarterdeck.core.parked import Key
 from quarterdeck.core.policy import Choice, Fifo, Moment, Policy
+from quarterdeck.core.state import Step
 
 PARKED_AT_ONCE = 200
 """Tasks that are set aside in one step, 10 to 30 ms; an account may have many when its budget runs out."""

@@ -9,12 +9,12 @@ from __future__ import annotations
 from heapq import heappop, heappush
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.books import Step
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.nouns import Slice, Task
 from quarterdeck.core.policy import make_policy
 from quarterdeck.core.policy.slicing import shot_s
+from quarterdeck.core.state import Step
 from quarterdeck.errors import QuarterdeckError
 
 LIVE = 2000

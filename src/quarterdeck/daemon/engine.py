@@ -20,12 +20,12 @@ import msgspec
 
 from quarterdeck.core import events as ev
 from quarterdeck.core.accounts import Account, Usage
-from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, Command, StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.ledger import Rules
 from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
 from quarterdeck.core.policy import PolicySettings, make_policy
+from quarterdeck.core.state import Step
 from quarterdeck.core.transition import InvalidTransition
 from quarterdeck.daemon.attempt import Attempt, Failed, Patience
 from quarterdeck.daemon.clock import Clock, steady

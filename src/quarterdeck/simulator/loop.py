@@ -10,12 +10,12 @@ from typing import Any
 import msgspec
 
 from quarterdeck.core import events as ev
-from quarterdeck.core.books import Step
 from quarterdeck.core.commands import CancelSlice, StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.invariants import Audit, Broken, validate
 from quarterdeck.core.nouns import Task, Window
 from quarterdeck.core.policy import Policy
+from quarterdeck.core.state import Step
 
 START_S = 86400.0
 """The core's time at which a run begins: to it, a time of 0 means never."""
