@@ -197,3 +197,10 @@ def test_no_cell_breaks_a_markdown_table() -> None:
         seeds=4, quick=False,
     )  # fmt: skip
     assert not [cell for _, rows in tables(study) for cells in rows for cell in cells if "|" in cell]
+
+
+def test_loads_choose_settings() -> None:
+    chosen = scheduling.plan(scheduling.Options(seeds=2, parts=("orders",), loads=(0.85,)))
+    assert chosen and {case.setting.load for case in chosen} == {0.85}
+    with pytest.raises(Invalid, match=r"there are 0\.5"):
+        scheduling.run(scheduling.Options(seeds=2, parts=("orders",), loads=(0.123,)))

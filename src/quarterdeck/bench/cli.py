@@ -133,6 +133,7 @@ def run_scheduling(
         list[str] | None,
         typer.Option(help=f"Run only this part ({', '.join(scheduling.PARTS)}); repeat for more."),
     ] = None,
+    load: Annotated[list[float] | None, typer.Option(help="Run only settings at this load; repeat for more.")] = None,
     keep: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write each outcome here at once; the same command goes on from there."),
@@ -158,7 +159,9 @@ def run_scheduling(
         bars.TextColumn("simulating", style="dim"), bars.BarColumn(), bars.MofNCompleteColumn(),
         bars.TimeElapsedColumn(), bars.TextColumn("left:", style="dim"), bars.TimeRemainingColumn(),
     )  # fmt: skip
-    options = scheduling.Options(seeds=seeds, quick=quick, parts=tuple(only or ()), keep=keep, processes=processes)
+    options = scheduling.Options(
+        seeds=seeds, quick=quick, parts=tuple(only or ()), loads=tuple(load or ()), keep=keep, processes=processes
+    )
     try:
         with bars.Progress(*columns, console=screen, transient=True, disable=not screen.is_terminal) as progress:
             bar = progress.add_task("", total=None)

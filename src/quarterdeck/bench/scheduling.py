@@ -36,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
         seeds: Seeds of each setting.
         quick: Fewer settings, short workloads; for a look, not for a verdict.
         parts: Which of `PARTS`; all if empty.
+        loads: Only settings at these offered loads (saturated ones have 0); all if empty.
         keep: File of the outcomes so far; cases in it, of the same code, are not run again.
         processes: As many at once; 0 for one for each core.
     """
@@ -43,6 +44,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     seeds: int = 20
     quick: bool = False
     parts: tuple[str, ...] = ()
+    loads: tuple[float, ...] = ()
     keep: Path | None = None
     processes: int = 0
 
@@ -50,7 +52,11 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 def plan(options: Options) -> list[Case]:
     """Every case, seeds turning slowest, so that what there is when somebody stops is about complete."""
     parts = options.parts or PARTS
-    settings = [setting for setting in (_quick() if options.quick else _full()) if setting.part in parts]
+    settings = [
+        setting
+        for setting in (_quick() if options.quick else _full())
+        if setting.part in parts and (not options.loads or setting.load in options.loads)
+    ]
     seeds = min(options.seeds, 4) if options.quick else options.seeds
     shrink = 6 if options.quick else 1
     few = {"capacity": 2, "sharing": 2}  # a saturated system tells as much in fewer jobs
@@ -103,6 +109,8 @@ def run(options: Options, tell: Callable[[int, int], None] = lambda done, of: No
     unknown = set(options.parts) - set(PARTS)
     if unknown:
         raise Invalid("part", f"{', '.join(sorted(unknown))}: not one of {', '.join(PARTS)}")
+    if not plan(options):
+        raise Invalid("load", "no setting of these parts has such a load; there are 0.5, 0.7, 0.85, 0.95 and 1.1")
     started, began_s = datetime.now(UTC), time.monotonic()
     cases = plan(options)
     known = kept(options.keep, set(cases)) if options.keep else {}
