@@ -221,6 +221,30 @@ def test_explanations_add_up_to_the_lead() -> None:
     assert choice.score == pytest.approx(mine - other, abs=1e-6)
 
 
+def test_a_deadline_is_a_term_of_the_score() -> None:
+    here = site("deck", {"shot_rate_hz": 10.0, "overhead_s": 0.1})
+    here.submit(shots=50, deadline_s=here.now_s + 100.0)
+    here.submit(shots=40, user="bob")
+    here.now_s += 60.0
+    deck, device = here.deck, here.deck.devices["qpu"]
+    deck.handle(ev.Tick(at_s=here.now_s))
+    choice = deck.policy.pick(Moment(device, deck.now_s, float("inf")))
+    assert choice is not None and choice.task.id == "t1" and choice.rival == "t2"
+    mine, other = (deck.policy.explain(deck.tasks[id], device) for id in ("t1", "t2"))
+    assert set(mine) - set(other) == {"deadline"} and mine["deadline"] > 0.0
+    assert choice.score == pytest.approx(sum(mine.values()) - sum(other.values()), abs=1e-6)
+
+
+def test_what_was_measured_of_overhead_outlasts_a_restart() -> None:
+    here = site("deck", {"shot_rate_hz": 10.0})
+    here.online()
+    task = here.submit(shots=10)
+    here.deck.handle(ev.SliceFinished(at_s=here.now_s + 3.0, task=task, index=0, shots=10, qpu_s=1.0))
+    assert here.deck.devices["qpu"].overhead_s == pytest.approx(2.0)
+    here.deck.handle(ev.DeviceDeclared(at_s=here.now_s + 4.0, device="qpu", shot_rate_hz=10.0))
+    assert here.deck.devices["qpu"].overhead_s == pytest.approx(2.0)
+
+
 def test_the_same_set_up_is_kept_within_its_bound() -> None:
     def order(edge: float) -> list[str]:
         here = site("deck", {"setup_s": 20.0}, slices=False, setup_edge=edge, short_first=0.0, fresh_first=0.0)

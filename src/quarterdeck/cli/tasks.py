@@ -172,10 +172,12 @@ def why(id: TaskId, as_json: Json = False) -> None:
         print(f"should start in about {told.estimate_s:.0f} s (from {how})")
     if told.score:
         print()
-        names = list(told.score)
-        rows = [("this task", *(f"{told.score[n]:.2f}" for n in names), f"{sum(told.score.values()):.2f}")]
+        names = list({**told.score, **told.first})
+        rows = [("this task", *(f"{told.score.get(n, 0.0):.2f}" for n in names), f"{sum(told.score.values()):.2f}")]
         if told.first:
-            rows.append(("first now", *(f"{told.first[n]:.2f}" for n in names), f"{sum(told.first.values()):.2f}"))
+            rows.append(
+                ("first now", *(f"{told.first.get(n, 0.0):.2f}" for n in names), f"{sum(told.first.values()):.2f}")
+            )
         print_columns((f"SCORE ({told.policy})", *(n.upper() for n in names), "SUM"), rows)
 
 

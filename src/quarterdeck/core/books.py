@@ -53,7 +53,9 @@ class Books(Habits):
         device.shot_rate_hz, device.setup_s = event.shot_rate_hz, event.setup_s
         if before != (device.shot_rate_hz, device.setup_s):  # what is held for its tasks is another estimate now
             self.ledger.recount(self.tasks, self.slices, self.devices)
-        device.emulated, device.overhead_s = event.emulated, event.overhead_s
+        device.emulated = event.emulated
+        if event.overhead_s or not device.overheads:  # what was measured outlasts a restart
+            device.overhead_s = event.overhead_s
         device.modality, device.qubits = event.modality, event.qubits
         self._touch_device(device)
         self._idle_clocks(device.id)

