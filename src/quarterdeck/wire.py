@@ -72,7 +72,8 @@ class Needs(Request, frozen=True):
 class TaskSubmit(Request, frozen=True):
     """POST /v1/tasks: run a program. Give `program` as the id of an uploaded one (quick), or as the program itself.
 
-    Say where: `device`, or several `devices`, or what the device `needs`. The best one that is free runs it.
+    Say where: `device`, or several `devices`, or what the device `needs`; in a session nothing of it means the devices
+    that this is on. The best one that is free runs it.
     """
 
     program: SHA | ProgramUpload
@@ -214,6 +215,9 @@ class Log(Answer, frozen=True):
 class SessionOpen(Request, frozen=True):
     """POST /v1/sessions: a lease on access to a device. It ends unless renewed within `ttl_s` seconds.
 
+    Say where: `device`; or several `devices`, or what a device `needs`, unless it is exclusive: each task of it then
+    goes to the best of them that is free.
+
     Attributes:
         idle_s: It is closed after so many seconds without a task waiting or running; 0 for never. By default the
             daemon's setting for exclusive sessions and for batches, and never for shared ones. A batch's counts from
@@ -221,7 +225,7 @@ class SessionOpen(Request, frozen=True):
         lend: An exclusive session lets others run short slices while nothing of it is ready.
     """
 
-    device: Name
+    device: Name | None = None
     mode: Mode = "shared"
     class_: Class = msgspec.field(default="development", name="class")
     project: Label = ""
@@ -229,6 +233,8 @@ class SessionOpen(Request, frozen=True):
     ttl_s: Annotated[float, Meta(gt=0, le=7 * 86400)] = 3600.0
     idle_s: Annotated[float, Meta(ge=0, le=7 * 86400)] | None = None
     lend: bool = False
+    devices: Annotated[list[Name], Meta(max_length=100)] = []
+    needs: Needs | None = None
 
 
 class Session(Answer, frozen=True):
@@ -236,7 +242,8 @@ class Session(Answer, frozen=True):
 
     `token` is in the answer to its opening only: a bearer token that speaks for the user while the session is open.
     `expires_s` of an exclusive one is earlier than its `ttl_s` says where somebody else's reservation starts.
-    `lend_s` is the longest slice of others in its idle gaps; 0 if it lends none.
+    `lend_s` is the longest slice of others in its idle gaps; 0 if it lends none. `devices` is not empty if its tasks
+    have several to choose from; `device` is the first of them then.
     """
 
     id: str
@@ -255,6 +262,7 @@ class Session(Answer, frozen=True):
     token: str = ""
     idle_s: float = 0.0
     lend_s: float = 0.0
+    devices: list[str] = []
 
 
 class SessionPage(Answer, frozen=True):

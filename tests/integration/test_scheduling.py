@@ -147,6 +147,27 @@ def test_a_choice_of_devices_needs_and_deadlines(daemon: Daemon) -> None:
     assert ended(daemon, other["id"])["device"] == "two"
 
 
+def test_a_session_over_several_devices(daemon: Daemon, tmp_path: Path) -> None:
+    opened = daemon.http.post("/v1/sessions", json={"devices": ["two", "one"]}).json()
+    assert sorted(opened["devices"]) == ["one", "two"] and opened["device"] == opened["devices"][0]
+    tasks = [submit(daemon.http, session=opened["id"]) for _ in range(6)]
+    assert all(task["session"] == opened["id"] for task in tasks)
+    assert {ended(daemon, task["id"])["device"] for task in tasks} == {"one", "two"}
+    assert submit(daemon.http, session=opened["id"], device="two")["device"] == "two"
+    by_need = daemon.http.post("/v1/sessions", json={"needs": {"modality": "none"}, "mode": "batch"}).json()
+    assert sorted(by_need["devices"]) == ["one", "two"]
+    for body in ({}, {"device": "one", "devices": ["two"]}):
+        refused = daemon.http.post("/v1/sessions", json=body)
+        assert (refused.status_code, refused.json()["error"]["where"]) == (422, "$.device")
+    alone = daemon.http.post("/v1/sessions", json={"devices": ["one", "two"], "mode": "exclusive"})
+    assert (alone.status_code, alone.json()["error"]["where"]) == (422, "$.devices")
+    session = qdeck(daemon, "session", "open", "-d", "one,two").strip()
+    program = tmp_path / "program"
+    program.write_text("p")
+    told = qdeck(daemon, "submit", str(program), "--format", "opaque", "-n", "1", "--session", session, "--json")
+    assert json.loads(told)["session"] == session
+
+
 def test_a_daemon_refuses_a_bad_policy(tmp_path: Path) -> None:
     for table, told in (
         ({"name": "nonsense"}, "'nonsense' is unknown"),

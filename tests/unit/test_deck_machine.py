@@ -85,7 +85,7 @@ class Attack(RuleBasedStateMachine):
     def submit(self, device: str, user: str, shots: int, data: st.DataObject) -> None:
         session = data.draw(st.sampled_from(["", *self.deck.sessions]))
         task, project = self.fresh("t"), data.draw(st.sampled_from(PROJECTS))
-        both = device == "one" and not session and data.draw(st.booleans())
+        both = device == "one" and data.draw(st.booleans())
         event = ev.Submitted(
             at_s=self.now_s, task=task, user=user, device=device, program="p", shots=shots, session=session,
             devices=DEVICES if both else (), register=data.draw(st.sampled_from(["", "a", "b"])),
@@ -104,11 +104,15 @@ class Attack(RuleBasedStateMachine):
         ttl_s=st.floats(0.5, 50),
         idle_s=st.sampled_from([0.0, 3.0, 20.0]),
         lend_s=st.sampled_from([0.0, 0.5, 4.0]),
+        both=st.booleans(),
     )
-    def open_session(self, device: str, user: str, mode: str, ttl_s: float, idle_s: float, lend_s: float) -> None:
+    def open_session(
+        self, device: str, user: str, mode: str, ttl_s: float, idle_s: float, lend_s: float, both: bool
+    ) -> None:
         opened = ev.SessionOpened(
             at_s=self.now_s, session=self.fresh("s"), user=user, device=device, ttl_s=ttl_s, mode=mode,  # type: ignore[arg-type]
             idle_s=idle_s, lend_s=lend_s if mode == "exclusive" else 0.0,
+            devices=(device, *(other for other in DEVICES if other != device)) if both else (),
         )  # fmt: skip
         self.send(opened)
 

@@ -36,6 +36,65 @@ def closed(step: Step) -> list[str]:
     return [event.reason for event in step.events if isinstance(event, ev.SessionClosed)]
 
 
+# -- a choice of devices ------------------------------------------------------------------------------------------
+
+
+def pair(bench: Bench) -> None:
+    bench.device()
+    bench.device("other")
+
+
+def test_the_tasks_of_a_session_spread_over_its_devices(bench: Bench) -> None:
+    pair(bench)
+    open_session(bench, mode="shared", devices=("qpu", "other"))
+    where = []
+    for task in ("a", "b", "c"):
+        event = ev.Submitted(
+            at_s=bench.now_s, task=task, user="ada", device="qpu", program="p", shots=1, session="s",
+            devices=("qpu", "other"),
+        )  # fmt: skip
+        where += [command.device for command in bench.send(event).commands if isinstance(command, StartSlice)]
+    assert where == ["qpu", "other"]
+    assert [command.device for command in bench.finish("b", 0, 1).commands if isinstance(command, StartSlice)] == [
+        "other"
+    ], "c goes to the device that is free first"
+    bench.submit("d", device="other", session="s")
+    bench.send(ev.SessionClosed(at_s=bench.now_s, session="s"))
+    assert bench.deck.tasks["d"].state == "cancelled"
+
+
+def test_a_task_may_not_leave_the_devices_of_its_session(bench: Bench) -> None:
+    pair(bench)
+    bench.device("third")
+    open_session(bench, mode="batch", devices=("qpu", "other"))
+    with pytest.raises(Conflict, match="is on device qpu or other, not third"):
+        bench.submit("a", device="third", session="s")
+    chosen = ev.Submitted(
+        at_s=bench.now_s, task="a", user="ada", device="other", program="p", shots=1, session="s",
+        devices=("other", "third"),
+    )  # fmt: skip
+    with pytest.raises(Conflict, match="not third"):
+        bench.send(chosen)
+
+
+def test_an_exclusive_session_has_one_device(bench: Bench) -> None:
+    pair(bench)
+    with pytest.raises(Conflict, match="an exclusive session has one device"):
+        open_session(bench, devices=("qpu", "other"))
+
+
+def test_a_session_is_idle_while_one_of_its_devices_is_there(bench: Bench) -> None:
+    pair(bench)
+    open_session(bench, mode="shared", devices=("qpu", "other"), idle_s=60)
+    status(bench, "offline", 1010)
+    assert bench.deck.sessions["s"].active_s is not None, "the other one is there"
+    bench.send(ev.DeviceChanged(at_s=1020, device="other", status="offline"))
+    assert bench.deck.sessions["s"].active_s is None
+    bench.send(ev.DeviceChanged(at_s=1100, device="other", status="online"))
+    assert closed(bench.tick(1139)) == []
+    assert closed(bench.tick(1140)) == ["idle"]
+
+
 # -- lending ------------------------------------------------------------------------------------------------------
 
 

@@ -12,6 +12,7 @@ import typer
 from quarterdeck.errors import QuarterdeckError
 
 if TYPE_CHECKING:
+    from quarterdeck import wire
     from quarterdeck.client import Client
 
 Class = Literal["production", "test", "development"]
@@ -23,6 +24,23 @@ def connect() -> Client:
     import quarterdeck.client
 
     return quarterdeck.client.connect()
+
+
+def where(
+    device: str, modality: str, quality: float = 0.0, session: str = ""
+) -> tuple[str | None, list[str], wire.Needs | None]:
+    """One name, several, or what a device must have: whichever was given; nothing if it is the session's to say.
+
+    Raises `BadParameter`.
+    """
+    from quarterdeck import wire
+
+    names = [part for part in device.split(",") if part]
+    if bool(names) == bool(modality) and not (session and not names):
+        raise typer.BadParameter("give one of --device and --modality; `qdeck devices` shows what there is")
+    if modality:
+        return None, [], wire.Needs(modality=modality, quality=quality)
+    return (None, names, None) if len(names) != 1 else (names[0], [], None)
 
 
 def device_names(incomplete: str) -> list[str]:
@@ -48,6 +66,16 @@ Json = Annotated[bool, typer.Option("--json", help="Print one JSON document, and
 Device = Annotated[
     str,
     typer.Option("--device", "-d", envvar="QDECK_DEVICE", autocompletion=device_names, help="The device's name."),
+]
+Devices = Annotated[
+    str,
+    typer.Option(
+        "--device",
+        "-d",
+        envvar="QDECK_DEVICE",
+        autocompletion=device_names,
+        help="The device's name, or several with commas between: the best one that is free is taken.",
+    ),
 ]
 TaskId = Annotated[str, typer.Argument(metavar="TASK", help="The task's id.", autocompletion=task_ids)]
 Timeout = Annotated[float | None, typer.Option(help="Give up waiting after this many seconds.", min=0)]

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from quarterdeck.cli.common import Class, Device, Json, Mode, clock, connect, print_columns, print_json
+from quarterdeck.cli.common import Class, Devices, Json, Mode, clock, connect, print_columns, print_json, where
 from quarterdeck.errors import NotFound
 
 app = typer.Typer(no_args_is_help=True, rich_markup_mode=None, help="Leases on devices: open, renew, close, list.")
@@ -17,7 +17,7 @@ Id = Annotated[str, typer.Argument(metavar="SESSION", help="The session's id.")]
 
 @app.command("open")
 def open_(
-    device: Device,
+    device: Devices = "",
     mode: Annotated[
         Mode, typer.Option(help="shared: among others; exclusive: nobody else; batch: needs no renewing.")
     ] = "shared",
@@ -31,6 +31,7 @@ def open_(
     lend: Annotated[
         bool, typer.Option("--lend", help="Exclusive: let others run short slices while it has nothing to do.")
     ] = False,
+    modality: Annotated[str, typer.Option(help="All devices of this modality, in place of names.")] = "",
     as_json: Json = False,
 ) -> None:
     """Open a session and print its id. `qdeck run` does this, renews it, and closes it, all by itself.
@@ -39,11 +40,14 @@ def open_(
         qdeck session open --device fresnel-emulator --ttl 600
         qdeck session open -d fresnel-emulator --mode exclusive --idle 120 --lend
         qdeck session open -d fresnel-emulator --mode batch
+        qdeck session open -d sc1,sc2,sc3
     """
+    one, several, needs = where(device, modality)
     with connect() as client:
         told = client.session(
-            device, mode, class_=class_, project=project, job=job, ttl_s=ttl, idle_s=idle, lend=lend, renew=False
-        ).info
+            one, mode, class_=class_, project=project, job=job, ttl_s=ttl, idle_s=idle, lend=lend, renew=False,
+            devices=several, needs=needs,
+        ).info  # fmt: skip
     if as_json:
         print_json(told)
     else:
@@ -107,8 +111,8 @@ def list_(as_json: Json = False) -> None:
         print_json({"items": found})
         return
     rows = [
-        (s.id, s.device, s.mode, s.class_, s.user, clock(s.expires_s), f"{s.idle_s:g} s" if s.idle_s else "",
-         f"{s.lend_s:g} s" if s.lend_s else "", s.job)
+        (s.id, ",".join(s.devices) or s.device, s.mode, s.class_, s.user, clock(s.expires_s),
+         f"{s.idle_s:g} s" if s.idle_s else "", f"{s.lend_s:g} s" if s.lend_s else "", s.job)
         for s in found
     ]  # fmt: skip
     print_columns(("SESSION", "DEVICE", "MODE", "CLASS", "USER", "EXPIRES", "IDLE", "LENDS", "JOB"), rows)

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import typer
 
-from quarterdeck.cli.common import Class, Json, Timeout, connect, device_names, note, print_json
+from quarterdeck.cli.common import Class, Devices, Json, Timeout, connect, note, print_json, where
 from quarterdeck.cli.tasks import show_result
 
 
@@ -45,16 +45,7 @@ def submit(
         str, typer.Argument(metavar="FILE", help="The program; - for standard input; or the id of an uploaded one.")
     ],
     shots: Annotated[int, typer.Option("--shots", "-n", help="How often to run it and measure.")],
-    device: Annotated[
-        str,
-        typer.Option(
-            "--device",
-            "-d",
-            envvar="QDECK_DEVICE",
-            autocompletion=device_names,
-            help="The device's name, or several with commas between: the best one that is free runs it.",
-        ),
-    ] = "",
+    device: Devices = "",
     param: Annotated[
         list[str] | None,
         typer.Option("--param", "-p", metavar="NAME=VALUE", help="A variable's value; repeat for more."),
@@ -84,17 +75,12 @@ def submit(
         qdeck submit - -d fresnel-emulator -n 100 --json < program.json
         qdeck submit program.json --modality neutral-atom -n 100 --deadline 3600
     """
-    from quarterdeck import wire
-
-    names = [part for part in device.split(",") if part]
-    if bool(names) == bool(modality):
-        raise typer.BadParameter("give one of --device and --modality; `qdeck devices` shows what there is")
-    needs = wire.Needs(modality=modality, quality=quality) if modality else None
+    one, several, needs = where(device, modality, quality, session or "")
     parameters = dict(parameter(text) for text in param or [])
     text = read(file)
     with connect() as client:
         task = client.submit(
-            text, device=names[0] if len(names) == 1 else None, devices=names if len(names) > 1 else (), needs=needs,
+            text, device=one, devices=several, needs=needs,
             deadline_s=time.time() + deadline if deadline is not None else 0.0, shots=shots, parameters=parameters,
             format=format, session=session, name=name, class_=class_, key=key, project=project,
         )  # fmt: skip

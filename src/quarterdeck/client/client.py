@@ -163,7 +163,7 @@ class Client:
 
         Args:
             program: The id of an uploaded program, what `upload` returned, or the program's text in `format`.
-            device: Its name; by default the job's (`QDECK_DEVICE`).
+            device: Its name; by default those of the `session` that is given, or the job's (`QDECK_DEVICE`).
             shots: How often to run and measure.
             parameters: Values for the program's variables: numbers or lists of numbers.
             session: By default the job's session (`QDECK_SESSION`) if that is on the same device; "" for none.
@@ -179,6 +179,8 @@ class Client:
         """
         if devices or needs is not None:
             session = session or ""
+        elif device is None and session:
+            pass  # the session knows
         else:
             device = self._device(device)
         if session is None:
@@ -229,16 +231,20 @@ class Client:
         idle_s: float | None = None,
         lend: bool = False,
         renew: bool = True,
+        devices: Sequence[str] = (),
+        needs: wire.Needs | None = None,
     ) -> SessionHandle:
         """Open a session, renewed from a thread until it is closed: `with client.session("fresnel") as session:`.
 
         Inside a job that has a session on this device already, that one is joined, and stays open at the end; name a
         `mode` to get one of your own in any case. Without `renew` it ends after `ttl_s` seconds unless renewed. It is
         closed after `idle_s` seconds without work (None: the daemon's setting for its mode; 0: never). An exclusive one
-        with `lend` lets others run short slices while it has nothing to do.
+        with `lend` lets others run short slices while it has nothing to do. With several `devices`, or what a device
+        `needs`, in place of a name, each of its tasks goes to the best one that is free.
         """
-        device = self._device(device)
-        if mode is None and self.job_session and device == (self.default_device or device):
+        if not devices and needs is None:
+            device = self._device(device)
+        if device is not None and mode is None and self.job_session and device == (self.default_device or device):
             joined = self.link.ask("GET", f"/v1/sessions/{quote(self.job_session, safe='')}", wire.Session)
             if joined.state != "open":
                 raise Conflict(f"the job's session {joined.id} is closed ({joined.reason or 'no reason given'})")
@@ -246,7 +252,7 @@ class Client:
                 return SessionHandle(self, joined, own=False)
         body = wire.SessionOpen(
             device=device, mode=mode or "shared", class_=class_, project=project or self.default_project, job=job,
-            ttl_s=ttl_s, idle_s=idle_s, lend=lend,
+            ttl_s=ttl_s, idle_s=idle_s, lend=lend, devices=list(devices), needs=needs,
         )  # fmt: skip
         # Not repeated after it was sent: nobody would close the session of the lost answer.
         session = SessionHandle(self, self.link.ask("POST", "/v1/sessions", wire.Session, body=body, repeat=False))

@@ -33,7 +33,8 @@ class SessionHandle:
         self._stop = threading.Event()
 
     def __repr__(self) -> str:
-        return f"<session {self.id} {self.info.state} {self.info.mode} on {self.info.device}>"
+        where = " or ".join(self.info.devices) or self.device
+        return f"<session {self.id} {self.info.state} {self.info.mode} on {where}>"
 
     @property
     def id(self) -> str:
@@ -49,8 +50,8 @@ class SessionHandle:
         return self._client.link.address
 
     def submit(self, program: str | wire.ProgramInfo, *, shots: int, **more: Any) -> TaskHandle:
-        """`Client.submit` on this session's device, in this session."""
-        return self._client.submit(program, device=self.device, shots=shots, session=self.id, **more)
+        """`Client.submit` in this session, on its device or the best of its devices that is free."""
+        return self._client.submit(program, shots=shots, session=self.id, **more)
 
     def renew(self) -> wire.Session:
         """Start the lease anew. Raises `NotFound` for a closed one."""

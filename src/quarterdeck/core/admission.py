@@ -25,22 +25,27 @@ class Admission(Turns):
                 if event.task in self.tasks:
                     raise Conflict(f"task {event.task} exists already")
                 self._afford(event)
-                if event.devices and (event.session or event.devices[0] != event.device):
-                    raise Conflict("a task of a session runs on the session's device alone")
+                if event.devices and event.devices[0] != event.device:
+                    raise Conflict("the task's device is not the first of its choice")
                 if event.deadline_s and event.deadline_s <= max(event.at_s, self.now_s):
                     raise Conflict("the deadline is over already")
                 if event.session:
                     session = self.sessions.get(event.session)
                     if session is None or session.user != event.user:
                         raise NotFound("open session", event.session)
-                    if session.device != event.device:
-                        raise Conflict(f"session {session.id} is on device {session.device}, not {event.device}")
+                    for device in (event.device, *event.devices):
+                        if device not in session.eligible:
+                            has = " or ".join(session.eligible)
+                            raise Conflict(f"session {session.id} is on device {has}, not {device}")
             case ev.SliceFinished() | ev.SliceFailed() | ev.SliceAccepted():
                 slice = self._running(event.task, event.index)
                 if isinstance(event, ev.SliceFinished) and not 0 <= event.shots <= slice.shots:
                     raise InvalidTransition("slice", slice.key, f"of {slice.shots} shots", f"one of {event.shots}")
             case ev.SessionOpened():
-                self._known(event.device)
+                for device in (event.device, *event.devices):
+                    self._known(device)
+                if event.devices and (event.mode == "exclusive" or event.devices[0] != event.device):
+                    raise Conflict("an exclusive session has one device; others have theirs first among their choice")
                 if event.session in self.sessions:
                     raise Conflict(f"session {event.session} exists already")
                 self.ledger.welcome(event.project, event.user, event.class_)

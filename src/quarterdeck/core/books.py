@@ -134,7 +134,7 @@ class Books(Habits):
             id=event.session, user=event.user, device=event.device, ttl_s=event.ttl_s, mode=event.mode,
             class_=event.class_, project=event.project, job=event.job, token=event.token,
             opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s, began_s=event.at_s,
-            idle_s=event.idle_s, lend_s=event.lend_s,
+            idle_s=event.idle_s, lend_s=event.lend_s, devices=event.devices,
         )  # fmt: skip
         account = self.ledger.accounts.get(f"{session.project}/{session.user}")
         if account is not None and account.loose_s:

@@ -119,7 +119,8 @@ class SessionOpened(Event, frozen=True, tag=True):
 
     `token` is the SHA-256 of the bearer token that was given out with it. It is closed once it was idle for `idle_s`
     seconds; 0 for never. An exclusive session with `lend_s` lends its idle gaps: while nothing of it is ready, others'
-    slices of at most that length may run.
+    slices of at most that length may run. A shared session or a batch may be on a choice of `devices`, `device` being
+    the first of them: each of its tasks is on one, or has some to choose from.
     """
 
     session: str
@@ -133,6 +134,7 @@ class SessionOpened(Event, frozen=True, tag=True):
     token: str = ""
     idle_s: float = 0.0
     lend_s: float = 0.0
+    devices: tuple[str, ...] = ()
 
 
 class SessionRenewed(Event, frozen=True, tag=True):

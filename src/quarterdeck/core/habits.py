@@ -14,7 +14,7 @@ class Habits(Reads):
     def _idle_clocks(self, device: str) -> None:
         """The device came or went: what is idle on it goes on, or stands still."""
         for session in self._idlers.values():
-            if session.device == device:
+            if device in session.eligible:
                 self._idle_clock(session)
 
     def _idle_clock(self, session: Session) -> None:
@@ -32,8 +32,10 @@ class Habits(Reads):
             self._step.sessions[session.id] = session
 
     def _usable(self, session: Session) -> bool:
-        """Whether the session's tasks could run on its device."""
-        device = self.devices.get(session.device)
+        """Whether the session's tasks could run, on any of its devices."""
+        return any(self._open_to(session, self.devices.get(id)) for id in session.eligible)
+
+    def _open_to(self, session: Session, device: Device | None) -> bool:
         if device is None or device.status != "online" or self.timetable.closed_by(device.id) is not None:
             return False
         holder = self.holder(device)

@@ -120,10 +120,10 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
         began_s: When it would have been opened with what it took over from sessions before it.
         idle_from_s: Since when it has had nothing to run, if it has nothing.
         errors, error_sum: Tasks of it whose device time was estimated, and the sum of ln(actual / estimate).
-        idle_s, lend_s: See `events.SessionOpened`.
+        idle_s, lend_s, devices: See `events.SessionOpened`.
         active_s: Its idle clock reads `now - active_s`; None while that clock stands still: something of the session
-            waits or runs, or its device is offline, in maintenance or in a window.
-        idled_s: What the idle clock read when its device went away.
+            waits or runs, or its devices are all offline, in maintenance or in a window.
+        idled_s: What the idle clock read when its devices went away.
         used: Something was submitted in it.
     """
 
@@ -151,6 +151,12 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     active_s: float | None = None
     idled_s: float = 0.0
     used: bool = False
+    devices: tuple[str, ...] = ()
+
+    @property
+    def eligible(self) -> tuple[str, ...]:
+        """The devices that its tasks may run on."""
+        return self.devices or (self.device,)
 
 
 class Device(msgspec.Struct, kw_only=True, omit_defaults=True):

@@ -128,8 +128,9 @@ class State:
 
     def _touch_session(self, session: Session) -> None:
         self._step.sessions[session.id] = session
-        if session.device in self.devices:
-            self._due[session.device] = None
+        for device in session.eligible:
+            if device in self.devices:
+                self._due[device] = None
 
     def _touch_window(self, window: Window) -> None:
         self._step.windows[window.id] = window

@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
@@ -247,7 +247,7 @@ class Desk:
 
     async def _check(self, actor: Actor, request: wire.TaskSubmit) -> _Admitted:
         """Whether a task can be accepted. With a choice of devices: on any of them; the others drop out."""
-        choice = self._choice(request)
+        choice = self._choice(request) or self._of_session(actor, request.session)
         if len(choice) == 1:
             return await self._check_on(actor, request, choice[0])
         fitting: list[_Admitted] = []
@@ -258,21 +258,29 @@ class Desk:
             except BadProgram as error:
                 refused = refused or error
             else:
-                if not fitting or one.info.id == fitting[0].info.id:
+                if not fitting or (one.info.id, one.session) == (fitting[0].info.id, fitting[0].session):
                     fitting.append(one)
         if not fitting:
             assert refused is not None
             raise refused
-        if fitting[0].session or len(fitting) == 1:
+        if len(fitting) == 1:
             return fitting[0]
         return msgspec.structs.replace(fitting[0], devices=tuple(one.device for one in fitting))
 
-    def _choice(self, request: wire.TaskSubmit) -> list[str]:
-        """The devices that a request allows, the best first."""
-        if (request.device is not None) + bool(request.devices) + (request.needs is not None) != 1:
+    def _of_session(self, actor: Actor, id: str) -> list[str]:
+        """The devices of the session that a task is in, the best first."""
+        if not (id or actor.session):
+            raise Invalid("$.device", "give one of device, devices and needs")
+        return self._best_first(self._own_session(actor, id or actor.session).eligible)
+
+    def _choice(self, request: wire.TaskSubmit | wire.SessionOpen) -> list[str]:
+        """The devices that a request allows, the best first; none if it does not say."""
+        if (request.device is not None) + bool(request.devices) + (request.needs is not None) > 1:
             raise Invalid("$.device", "give one of device, devices and needs")
         if request.device is not None:
             return [self._device(request.device)]
+        if request.device is None and not request.devices and request.needs is None:
+            return []
         if request.devices:
             found = [self._device(name) for name in dict.fromkeys(request.devices)]
         else:
@@ -285,8 +293,11 @@ class Desk:
             ]  # fmt: skip
             if not found:
                 raise Invalid("$.needs", "no device of this daemon has that; `qdeck devices` shows what there is")
+        return self._best_first(found)
+
+    def _best_first(self, names: Iterable[str]) -> list[str]:
         known = self.engine.deck.devices
-        return sorted(found, key=lambda name: (-known[name].quality, -known[name].shot_rate_hz, name))
+        return sorted(names, key=lambda name: (-known[name].quality, -known[name].shot_rate_hz, name))
 
     async def _check_on(self, actor: Actor, request: wire.TaskSubmit, device: str) -> _Admitted:
         target = self.engine.targets[device]
@@ -348,7 +359,7 @@ class Desk:
     def _default(self, actor: Actor, device: str) -> str:
         """The session whose token came with the request, if it is on this device."""
         session = self.engine.deck.sessions.get(actor.session)
-        return session.id if session is not None and session.device == device else ""
+        return session.id if session is not None and device in session.eligible else ""
 
     def _foreign(self, format: str, target: Target) -> bool:
         return format == "ahs" and "ahs" not in target.formats and "pulser" in target.formats
@@ -474,6 +485,11 @@ class Desk:
         for where, text in (("$.project", request.project), ("$.job", request.job)):
             if _CONTROL.search(text):
                 raise Invalid(where, "must not hold control characters")
+        choice = self._choice(request)
+        if not choice:
+            raise Invalid("$.device", "give one of device, devices and needs")
+        if len(choice) > 1 and request.mode == "exclusive":
+            raise Invalid("$.devices", f"an exclusive session has one device; name one of {', '.join(choice)}")
         if request.lend and request.mode != "exclusive":
             raise Invalid("$.lend", f"a {request.mode} session has nothing to lend: others run beside it anyway")
         project = core_name(request.project)
@@ -481,10 +497,10 @@ class Desk:
         id = id or self._new_id("s")
         token = self._new_token(id)
         event = ev.SessionOpened(
-            at_s=self.engine.now(), session=id, user=actor.user, device=self._device(request.device),
-            ttl_s=request.ttl_s, mode=request.mode, class_=request.class_, project=project, job=request.job,
-            token=tokens.digest(token), idle_s=self.limits.idle_s(request),
-            lend_s=self.limits.lend_s if request.lend else 0.0,
+            at_s=self.engine.now(), session=id, user=actor.user, device=choice[0],
+            devices=tuple(choice) if len(choice) > 1 else (), ttl_s=request.ttl_s, mode=request.mode,
+            class_=request.class_, project=project, job=request.job, token=tokens.digest(token),
+            idle_s=self.limits.idle_s(request), lend_s=self.limits.lend_s if request.lend else 0.0,
         )  # fmt: skip
         step = await self.engine.commit(event)
         return msgspec.structs.replace(view.session(step.sessions[id]), token=token)

@@ -134,8 +134,7 @@ class Crowd(Plant):
         if joins in self._joined:
             run.session = self._joined[joins]
         else:
-            choice = mode == "shared" and len(run.pool.ids) > 1  # a session has one device: tasks could not choose
-            if mode != "none" and mode != "round" and not choice and not self._open_session(run, mode):
+            if mode != "none" and mode != "round" and not self._open_session(run, mode):
                 return False
             if joins:
                 self._joined[joins] = run.session
@@ -170,6 +169,7 @@ class Crowd(Plant):
         opened = ev.SessionOpened(
             at_s=self.core_s, session=session, user=job.user, device=run.home, ttl_s=ttl_s, mode=mode,
             class_=job.class_, project=job.project, job=session,
+            devices=() if mode == "exclusive" else _first(run.home, run.pool.ids),
         )  # fmt: skip
         try:
             self.send(opened)
@@ -210,7 +210,7 @@ class Crowd(Plant):
         submitted = ev.Submitted(
             at_s=self.core_s, task=id, user=job.user, device=home, program="p", shots=round.shots,
             session=run.session, project=job.project, job=run.session, class_=job.class_,
-            devices=() if run.session else _first(home, pool.ids), register=round.register,
+            devices=() if job.session == "exclusive" else _first(home, pool.ids), register=round.register,
             estimate_s=round.estimate_s, min_quality=job.min_quality,
             deadline_s=START_S + job.arrival_s + job.deadline_s if job.deadline_s else 0.0,
         )  # fmt: skip
