@@ -32,6 +32,11 @@ def socket_file(state: Path) -> Path:
     return state / "run" / "qdeck.sock"
 
 
+def key_file(state: Path) -> Path:
+    """The key from which the tokens of jobs are made, readable by the daemon's owner only."""
+    return state / "key"
+
+
 def token_file(state: Path) -> Path:
     """The token for TCP clients, readable by the daemon's owner only."""
     return state / "token"

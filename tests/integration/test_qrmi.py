@@ -15,7 +15,7 @@ import pytest
 
 from quarterdeck.core import events as ev
 from quarterdeck.core.invariants import Audit
-from quarterdeck.daemon.munge import Munge
+from quarterdeck.munge import Munge
 
 from .munged import Munged, client
 from .running import Daemon

@@ -16,7 +16,7 @@ from typing import Any
 import httpx
 import pytest
 
-from quarterdeck.daemon.munge import Munge
+from quarterdeck.munge import Munge
 
 from .munged import Munged, as_uid
 from .running import Daemon

@@ -21,9 +21,9 @@ from quarterdeck.bench import proc
 from quarterdeck.bench.peer import until
 from quarterdeck.bench.qpu_double import NAME, Script
 from quarterdeck.bench.qpu_process import QpuProcess
-from quarterdeck.daemon.munge import Munge
 from quarterdeck.devices.emulation import spec
 from quarterdeck.errors import Invalid, Unavailable
+from quarterdeck.munge import Munge
 
 ENDED = frozenset({"DONE", "ERROR", "CANCELED"})
 CONFIG = """\

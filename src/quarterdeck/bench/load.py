@@ -20,7 +20,7 @@ import msgspec
 
 from quarterdeck.bench.stats import Latency
 from quarterdeck.bench.wire_client import BadAnswer, Connection, connect, request
-from quarterdeck.daemon.munge import Munge
+from quarterdeck.munge import Munge
 
 TOKEN = "@bench-token@"
 """Where a program's payload takes a text that makes it different from all others."""

@@ -16,8 +16,8 @@ from quarterdeck.bench import mock_qpu, proc
 from quarterdeck.bench.load import Load, Sent
 from quarterdeck.bench.peer import Trace, program
 from quarterdeck.bench.wire_client import fetch, request
-from quarterdeck.daemon.munge import Munge
 from quarterdeck.errors import Invalid, Unavailable
+from quarterdeck.munge import Munge
 
 
 class _Session(msgspec.Struct):

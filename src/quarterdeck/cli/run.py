@@ -114,11 +114,17 @@ def _job() -> str:
 
 def _qrmi(client: Client, session: SessionHandle) -> dict[str, str]:
     """QRMI's variables, if they would be true."""
-    from quarterdeck.client.environment import qrmi
+    from quarterdeck.schedulers.environment import qrmi
 
     address = session.address
     url = client.health().url if address.socket else address.url
-    return qrmi(session, url) if url and "pulser" in client.device(session.device).formats else {}
+    if not url or "pulser" not in client.device(session.device).formats:
+        return {}
+    info = session.info
+    return qrmi(
+        url, session=session.id, token=session.token, user=str(os.getuid()), project=info.project or info.user,
+        job=info.job or session.id,
+    )  # fmt: skip
 
 
 @contextmanager

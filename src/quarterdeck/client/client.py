@@ -60,6 +60,7 @@ class Client:
         self.link = Link(address, patience_s, transport)
         self.default_device = environ.get("QDECK_DEVICE", "")
         self.job_session = environ.get("QDECK_SESSION", "")
+        self.job_devices = [d for d in environ.get("QDECK_DEVICES", self.default_device).split(",") if d]
         self.default_project = environ.get("QDECK_PROJECT", "")
 
     def __repr__(self) -> str:
@@ -184,7 +185,7 @@ class Client:
         else:
             device = self._device(device)
         if session is None:
-            session = self.job_session if device == self.default_device or not self.default_device else ""
+            session = self.job_session if device in self.job_devices or not self.job_devices else ""
         body = wire.TaskSubmit(
             device=device,
             program=program.id if isinstance(program, wire.ProgramInfo) else
@@ -244,11 +245,11 @@ class Client:
         """
         if not devices and needs is None:
             device = self._device(device)
-        if device is not None and mode is None and self.job_session and device == (self.default_device or device):
+        if device is not None and mode is None and self.job_session and device in (self.job_devices or [device]):
             joined = self.link.ask("GET", f"/v1/sessions/{quote(self.job_session, safe='')}", wire.Session)
             if joined.state != "open":
                 raise Conflict(f"the job's session {joined.id} is closed ({joined.reason or 'no reason given'})")
-            if joined.device == device:
+            if device in (joined.devices or [joined.device]):
                 return SessionHandle(self, joined, own=False)
         body = wire.SessionOpen(
             device=device, mode=mode or "shared", class_=class_, project=project or self.default_project, job=job,
@@ -267,6 +268,16 @@ class Client:
     def open_session(self, id: str) -> SessionHandle:
         """A handle on a session that is there already; it is not renewed by itself. Raises `NotFound`."""
         return SessionHandle(self, self.link.ask("GET", f"/v1/sessions/{quote(id, safe='')}", wire.Session))
+
+    # -- jobs of workload managers --------------------------------------------------------------------------------
+
+    def jobs(self, manager: str | None = None) -> list[wire.Job]:
+        """The jobs that have their QPUs; your own unless you are an administrator."""
+        return self.link.ask("GET", "/v1/jobs", wire.JobPage, query={"manager": manager}).items
+
+    def job(self, id: str) -> wire.Job:
+        """A workload manager's job, such as `slurm:cluster:1234`, and what it used. Raises `NotFound`."""
+        return self.link.ask("GET", f"/v1/jobs/{quote(id, safe='')}", wire.Job)
 
     # -- projects -------------------------------------------------------------------------------------------------
 

@@ -82,12 +82,12 @@ class Turns(Books):
     def _renewal(self, event: ev.SessionRenewed) -> ev.SessionRenewed:
         """The renewal as it can be granted: an exclusive lease ends where somebody else's reservation starts."""
         session = self.sessions[event.session]
-        expires_s = event.at_s + session.ttl_s
+        expires_s = event.expires_s or event.at_s + session.ttl_s
         if session.mode == "exclusive":
             other = self.timetable.foreign(session.device, session.user, session.project, event.at_s, expires_s)
             if other is not None:
                 return ev.SessionRenewed(at_s=event.at_s, session=session.id, expires_s=other.start_s)
-        return ev.SessionRenewed(at_s=event.at_s, session=session.id)
+        return ev.SessionRenewed(at_s=event.at_s, session=session.id, expires_s=event.expires_s)
 
     def _check_opening(self, event: ev.SessionOpened) -> None:
         """Raise `Conflict` if an exclusive session would get what somebody else has, or was promised."""

@@ -51,6 +51,14 @@ class DaemonSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     answer_s: Annotated[Positive, Meta(description="Longest that a driver may take to accept or cancel a slice.")] = (
         60.0
     )
+    munge: Annotated[
+        bool,
+        Meta(
+            description="Take MUNGE credentials over TCP, so that hooks and users on all nodes of a cluster need no "
+            "token. Root of any node with the cluster's key is an administrator then."
+        ),
+    ] = False
+    munge_socket: Annotated[str, Meta(description="munged's socket; empty for the default one.")] = ""
     grace_s: Annotated[
         Positive,
         Meta(description="How much longer than planned (three times over) a slice may run before it counts as hung."),

@@ -23,6 +23,7 @@ from quarterdeck.core.waiting import why
 from quarterdeck.daemon import tokens, view
 from quarterdeck.daemon.engine import Engine
 from quarterdeck.daemon.imports import import_tasks
+from quarterdeck.daemon.jobs import Jobs
 from quarterdeck.daemon.keys import Key
 from quarterdeck.daemon.limits import Gate, LimitSettings
 from quarterdeck.daemon.projects import Projects, core_name
@@ -120,12 +121,15 @@ class Desk:
         limits: Limits = Limits(),  # noqa: B008  # frozen
         new_id: Callable[[str], str] = random_id,
         new_token: Callable[[str], str] = tokens.new,
+        key: bytes = b"",
+        url: str = "",
     ) -> None:
         self.engine = engine
         self.limits = limits
         self.gate = Gate(limits.users, engine)
         self.projects = Projects(engine)
         self.windows = Windows(engine, new_id)
+        self.jobs = Jobs(engine, new_id, key, url)
         self._new_id = new_id
         self._new_token = new_token
         self._summarise = summarise

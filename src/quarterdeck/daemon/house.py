@@ -53,6 +53,7 @@ class House:
         new_id: Callable[[str], str] = random_id,
         new_token: Callable[[str], str] = tokens.new,
         policy: PolicySettings = PolicySettings(),  # noqa: B008  # frozen
+        key: bytes = b"",
     ) -> None:
         self.store = store
         self.drivers = drivers
@@ -71,6 +72,7 @@ class House:
         self._clock = clock
         self._new_id = new_id
         self._new_token = new_token
+        self._key = key
         self._engine: Engine | None = None
         self._desk: Desk | None = None
         self._proxy: httpx.AsyncClient | None = None
@@ -119,7 +121,9 @@ class House:
         self._engine = engine
         await engine.recover()
         secret = secrets.token_urlsafe(32)
-        self._desk = Desk(engine, self._summarise, self._convert, self._limits, self._new_id, self._new_token)
+        self._desk = Desk(
+            engine, self._summarise, self._convert, self._limits, self._new_id, self._new_token, self._key, self.url
+        )  # fmt: skip
         self.identity = msgspec.structs.replace(self.identity, standby=secret, bearer=self._desk.bearer)
         if self.url:
             await self.store.advertise(f"{self.url}#{secret}")

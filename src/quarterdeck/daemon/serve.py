@@ -32,6 +32,7 @@ from quarterdeck.devices.driver import Driver
 from quarterdeck.devices.registry import make
 from quarterdeck.devices.workers import Workers
 from quarterdeck.errors import Invalid, QuarterdeckError
+from quarterdeck.munge import Munge
 from quarterdeck.programs.format import INSTANT, summarise
 from quarterdeck.programs.program import Summary
 
@@ -92,6 +93,7 @@ async def serve(settings: Settings) -> int:
         identity = Identity(
             owner=user_name(os.geteuid()), owner_uid=os.geteuid(), token=_token(places.token_file(state)),
             administrators=frozenset(settings.daemon.administrators),
+            munge=Munge(settings.daemon.munge_socket) if settings.daemon.munge else None,
         )  # fmt: skip
 
         async def summary(format: str, payload: str) -> Summary:
@@ -115,7 +117,7 @@ async def serve(settings: Settings) -> int:
                 exclusive_idle_s=daemon.exclusive_idle_s, batch_idle_s=daemon.batch_idle_s,
                 users=settings.limits,
             ),
-            url, policy=settings.policy,
+            url, policy=settings.policy, key=_token(places.key_file(state)).encode(),
         )  # fmt: skip
         warden = Warden(house, settings.warden)
         mounts: dict[str, ASGIApp] = {"warden": warden, "pasqal-cloud": PasqalCloud(house, settings.pasqal_cloud)}
@@ -170,14 +172,14 @@ def _device(settings: Settings, name: str) -> DeviceSettings:
 
 
 def _token(path: Path) -> str:
-    """The token of TCP clients; made at the first start, readable by the owner only."""
+    """A secret in a file; made at the first start, readable by the owner only."""
     with suppress(FileExistsError):
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w") as file:
             file.write(secrets.token_urlsafe(32) + "\n")
     token = path.read_text().strip()
     if len(token) < 16:
-        raise Invalid(str(path), "holds no token; delete the file, and the daemon makes a new one")
+        raise Invalid(str(path), "holds no secret; delete the file, and the daemon makes a new one")
     return token
 
 

@@ -14,7 +14,7 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quarterdeck import __version__, wire
-from quarterdeck.daemon.desk import Desk
+from quarterdeck.daemon.desk import Actor, Desk
 from quarterdeck.daemon.http.identity import Identity
 from quarterdeck.daemon.http.openapi import document
 from quarterdeck.daemon.http.operation import Asked, Operation, decode
@@ -30,6 +30,7 @@ from quarterdeck.errors import (
 )
 
 log = logging.getLogger(__name__)
+NOBODY = Actor("")
 _encode = msgspec.json.encode
 _LEGAL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@+-]{0,127}\Z")
 
@@ -54,7 +55,7 @@ class House(Protocol):
     def trouble(self) -> str:
         """Why requests cannot be served now; empty if they can."""
 
-    async def pass_on(self, request: Request, raw: bytes) -> Response | None:
+    async def pass_on(self, request: Request, raw: bytes, actor: Actor | None = None) -> Response | None:
         """The leader's answer, if another daemon leads."""
 
 
@@ -91,11 +92,14 @@ def _endpoint(operation: Operation, house: House) -> Callable[[Request], Awaitab
 
     async def serve(request: Request) -> Response:
         try:
-            actor = house.identity.of(request)
+            vouched = request.headers.get("authorization", "")[:6].upper() == "MUNGE "
+            actor = NOBODY if vouched else house.identity.of(request)
             raw = await read_body(request, house.max_body_bytes) if request.method != "GET" else b""
+            if vouched:
+                actor = await house.identity.vouched(request, raw) or NOBODY
             desk = house.desk
             if desk is None:
-                passed = await house.pass_on(request, raw)
+                passed = await house.pass_on(request, raw, actor if vouched else None)
                 if passed is None:
                     raise StoreUnavailable("the daemon", house.trouble or "it is starting", 1.0)
                 return passed

@@ -1,4 +1,4 @@
-"""Who asks: Unix peer credentials, a bearer token, or another daemon that passes a request on."""
+"""Who asks: Unix peer credentials, a bearer token, MUNGE, or another daemon that passes a request on."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import socket
 import struct
 from collections.abc import Callable
 from functools import lru_cache
+from hashlib import sha256
 
 import msgspec
 from starlette.requests import Request
@@ -15,6 +16,7 @@ from starlette.requests import Request
 from quarterdeck.daemon import tokens
 from quarterdeck.daemon.desk import Actor
 from quarterdeck.errors import Unauthenticated
+from quarterdeck.munge import Munge
 
 _CREDENTIALS = struct.Struct("iII")  # pid, uid, gid: struct ucred in unix(7)
 
@@ -38,6 +40,7 @@ class Identity(msgspec.Struct, frozen=True):
         standby: The secret with which a standby daemon passes requests on; empty for none.
         administrators: Users with all rights, besides root and the owner.
         bearer: Whoever a session's token speaks for; None while this daemon does not lead.
+        munge: Decodes MUNGE credentials; None if they are not accepted.
     """
 
     owner: str
@@ -46,6 +49,27 @@ class Identity(msgspec.Struct, frozen=True):
     standby: str = ""
     administrators: frozenset[str] = frozenset()
     bearer: Callable[[str], Actor] | None = None
+    munge: Munge | None = None
+
+    async def vouched(self, request: Request, raw: bytes) -> Actor | None:
+        """The actor that munged vouches for; None for a request without a MUNGE credential.
+
+        The credential is bound to the request: its payload is the SHA-256 of `METHOD TARGET`, a line feed, and the
+        body. munged lets each be used once. Raises `Unauthenticated`, or `Unavailable` if munged is away.
+        """
+        scheme, _, credential = request.headers.get("authorization", "").partition(" ")
+        if scheme.upper() != "MUNGE":
+            return None
+        if self.munge is None:
+            raise Unauthenticated("this daemon takes no MUNGE credentials; its administrator can set daemon.munge")
+        known = await self.munge.whose(credential)
+        query = request.scope["query_string"]
+        target = request.scope["raw_path"] + (b"?" + query if query else b"")
+        said = sha256(request.method.encode() + b" " + target + b"\n" + raw).hexdigest()
+        if not hmac.compare_digest(known.payload, said.encode()):
+            raise Unauthenticated("this MUNGE credential was made for another request")
+        user = user_name(known.uid)
+        return Actor(user, known.uid in (0, self.owner_uid) or user in self.administrators)
 
     def of(self, request: Request) -> Actor:
         """The actor behind a request; one without a name if only the leading daemon can tell. Raises `Unauthenticated`.

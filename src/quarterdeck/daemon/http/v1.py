@@ -116,6 +116,34 @@ async def _close_session(asked: Asked) -> Any:
     return await asked.desk.close_session(asked.actor, asked.path["id"])
 
 
+async def _check_job(asked: Asked) -> Any:
+    return asked.desk.jobs.check(asked.actor, asked.body)
+
+
+async def _acquire_job(asked: Asked) -> Any:
+    return await asked.desk.jobs.acquire(asked.actor, asked.path["id"], asked.body)
+
+
+async def _jobs(asked: Asked) -> Any:
+    return await asked.desk.jobs.list(asked.actor, asked.query["manager"])
+
+
+async def _job(asked: Asked) -> Any:
+    return await asked.desk.jobs.job(asked.actor, asked.path["id"])
+
+
+async def _access_job(asked: Asked) -> Any:
+    return await asked.desk.jobs.job(asked.actor, asked.path["id"], access=True)
+
+
+async def _renew_job(asked: Asked) -> Any:
+    return await asked.desk.jobs.renew(asked.actor, asked.path["id"], asked.body.ttl_s)
+
+
+async def _release_job(asked: Asked) -> Any:
+    return await asked.desk.jobs.release(asked.actor, asked.path["id"])
+
+
 async def _devices(asked: Asked) -> Any:
     return asked.desk.devices()
 
@@ -267,6 +295,25 @@ OPERATIONS: tuple[Operation, ...] = (
     Operation(id="closeSession", method="DELETE", path="/v1/sessions/{id}",
               about="End a lease and cancel what waits in it. Closing twice is closing once.", serve=_close_session,
               answer=wire.Session, errors=(NotFound,)),
+    Operation(id="checkJob", method="POST", path="/v1/jobs/check",
+              about="Whether a workload manager's job could have its QPUs now, or ever.", serve=_check_job,
+              body=wire.JobAcquire, answer=wire.JobCheck, errors=(*_BODY, NotFound, Forbidden, OverBudget)),
+    Operation(id="listJobs", method="GET", path="/v1/jobs", about="The jobs that have their QPUs.", serve=_jobs,
+              answer=wire.JobPage, query=(Query("manager", Text | None, None, "Of this workload manager."),)),
+    Operation(id="acquireJob", method="PUT", path="/v1/jobs/{id}",
+              about="Give a job its QPUs: a session, the same one however often it asks (administrators).",
+              serve=_acquire_job, body=wire.JobAcquire, answer=wire.Job,
+              errors=(*_BODY, NotFound, Forbidden, Conflict, OverBudget, DeviceUnavailable)),
+    Operation(id="getJob", method="GET", path="/v1/jobs/{id}", about="A job and what it used.", serve=_job,
+              answer=wire.Job, errors=(NotFound,)),
+    Operation(id="accessJob", method="GET", path="/v1/jobs/{id}/access",
+              about="A job that has its QPUs, with the token of its session.", serve=_access_job, answer=wire.Job,
+              errors=(NotFound,)),
+    Operation(id="renewJob", method="POST", path="/v1/jobs/{id}/renew", about="A job's heartbeat.", serve=_renew_job,
+              body=wire.JobRenew, answer=wire.Job, errors=(*_BODY, NotFound)),
+    Operation(id="releaseJob", method="DELETE", path="/v1/jobs/{id}",
+              about="Take a job's QPUs back. Releasing twice is releasing once.", serve=_release_job, answer=wire.Job,
+              errors=(NotFound,)),
     Operation(id="streamEvents", method="GET", path="/v1/events",
               about="The event log as server-sent events, or as lines of JSON with `Accept: application/x-ndjson`. "
               "Administrators see all of it, others what concerns them.",

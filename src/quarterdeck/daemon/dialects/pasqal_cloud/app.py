@@ -86,7 +86,7 @@ class PasqalCloud:
             if self._types is None:
                 self._types = Types(desk.engine.targets, self._settings.devices)
             session = desk.engine.deck.sessions.get(actor.session) if actor.session else None
-            types = self._types.within(session.device) if session is not None else self._types
+            types = self._types.within(session.eligible) if session is not None else self._types
             told = await route.serve(self._routes, Asked(desk, actor, types, id, raw, request, self._base(request)))
             return _response(told)
         except Unavailable as error:

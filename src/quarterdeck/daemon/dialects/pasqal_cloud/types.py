@@ -10,7 +10,7 @@ import msgspec
 from quarterdeck.devices.driver import Target
 from quarterdeck.errors import Invalid
 
-QPU, EMULATORS = "FRESNEL", ("EMU_FREE", "EMU_MPS", "EMU_FRESNEL", "EMU_SV")
+QPU, SECOND, EMULATORS = "FRESNEL", "FRESNEL_CAN1", ("EMU_FREE", "EMU_MPS", "EMU_FRESNEL", "EMU_SV")
 """Types that unmodified clients insist on (pasqal-cloud 0.24, QRMI 0.26, CUDA-Q 0.16)."""
 
 
@@ -33,13 +33,18 @@ class Types:
             self._find.setdefault(_plain(_named(target.spec)), name)
 
     @lru_cache(maxsize=64)  # noqa: B019  # there are as many as devices, and one of these
-    def within(self, device: str) -> Types:
-        """The types as a session on this device sees them: what clients call a QPU is the session's device."""
+    def within(self, devices: tuple[str, ...]) -> Types:
+        """The types as a session on these devices sees them: what clients call a QPU is the session's first device.
+
+        What they call another one is its second.
+        """
+        device = devices[0]
         if device not in self._targets:
             return self
         usual = (QPU, *EMULATORS) if self._targets[device].emulated else (QPU,)
         named = [type for type in usual if type in self._given or not self._given]
-        return Types(self._all, {**self._given, **dict.fromkeys(named, device)})
+        second = {SECOND: devices[1]} if len(devices) > 1 and devices[1] in self._targets else {}
+        return Types(self._all, {**self._given, **dict.fromkeys(named, device), **second})
 
     def any_of(self, type: str) -> list[str]:
         """The devices that a type may stand for, depending on who asks. Raises `Invalid` for an unknown type."""

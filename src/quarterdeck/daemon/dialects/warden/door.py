@@ -22,8 +22,8 @@ from starlette.requests import Request
 
 from quarterdeck.daemon.dialects.warden.settings import WardenSettings
 from quarterdeck.daemon.http.identity import Identity, user_name
-from quarterdeck.daemon.munge import Munge
 from quarterdeck.errors import Forbidden, Unauthenticated, Unavailable
+from quarterdeck.munge import Munge
 
 log = logging.getLogger(__name__)
 LONGEST = 16 * 1024
