@@ -110,9 +110,9 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
             left_shots is None or self.flight_shots + shots <= left_shots
         )
 
-    def charge(self, at_s: float, qpu_s: float, used_s: float, shots: int, half_life_s: float) -> None:
-        """Enter `used_s` device seconds, of which `qpu_s` are charged."""
-        if (month := months.month_of(at_s)) != self.month:
+    def charge(self, at_s: float, month: int, qpu_s: float, used_s: float, shots: int, half_life_s: float) -> None:
+        """Enter `used_s` device seconds, of which `qpu_s` are charged; `month` is the one of `at_s`."""
+        if month != self.month:
             self.month, self.month_qpu_s, self.month_shots = month, 0.0, 0
         self.spent_qpu_s += qpu_s
         self.spent_shots += shots
@@ -132,7 +132,8 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def usage(self, now_s: float, half_life_s: float) -> float:
         """Device seconds, those of long ago counting less."""
-        return self.usage_s * math.exp2(-max(0.0, now_s - self.usage_at_s) / half_life_s)
+        age_s = now_s - self.usage_at_s
+        return self.usage_s * math.exp2(-age_s / half_life_s) if age_s > 0.0 else self.usage_s
 
 
 class Usage(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):

@@ -121,7 +121,7 @@ class Reads(State):
 
     def payer_against(self, task: Task, shots: int, device: Device | None = None) -> Account | None:
         """The account that does not let a slice start now, or None."""
-        return self.ledger.denier(task, self.bound_s(task, shots, device), shots, self.now_s)
+        return self.ledger.denier(device or self.devices[task.device], task, shots, self.now_s)
 
     def bound_s(self, task: Task, shots: int, device: Device | None = None) -> float:
         """The most that a slice is charged, for `SliceStarted.bound_s`; 0 if no budget pays for it."""
