@@ -379,8 +379,9 @@ class Books(Habits):
             self._alarm(window.latest_s, "window", window.id)
 
     def _move(self, task: Task, to: str) -> None:
-        check(TASK, "task", task.id, task.state, to)
-        if task.state == "queued":
+        before = task.state
+        check(TASK, "task", task.id, before, to)
+        if before == "queued":
             self._leave(task)
         task.state = to  # type: ignore[assignment]  # the table has only its states
         if to == "queued":
@@ -417,8 +418,8 @@ class Books(Habits):
             self.policy.remove(task)
 
     def _settle(self, task: Task, slice: Slice, device: Device, qpu_s: float, setup_s: float, shots: int) -> None:
-        self.ledger.fly(task, slice, -1)
-        if shots:
+        if self.ledger.limited:
+            self.ledger.fly(task, slice, -1)
             self.ledger.hold(task, device, task.remaining, -1)
             self.ledger.hold(task, device, task.remaining - shots)
         step = self._step

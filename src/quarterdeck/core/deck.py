@@ -70,7 +70,7 @@ class Deck(Admission):
         if event.at_s < self.now_s:  # the clock was set back: time stands still until it has caught up
             event = msgspec.structs.replace(event, at_s=self.now_s)
         self._check(event)
-        if isinstance(event, ev.SessionRenewed):
+        if type(event) is ev.SessionRenewed:
             event = self._renewal(event)
         step = self._step = Step()
         self._record(event)
@@ -81,8 +81,10 @@ class Deck(Admission):
             best = max(due, key=self._rank) if len(due) > 1 else next(iter(due))
             del due[best]
             device = self.devices[best]
-            self._serve(device)
-            self._begin_idle(device)
+            if len(device.running) < device.lanes and self.queued(best):
+                self._serve(device)
+            if not device.running:
+                self._begin_idle(device)
         return step
 
     def _rank(self, id: str) -> tuple[float, float]:
@@ -168,8 +170,6 @@ class Deck(Admission):
 
     def _serve(self, device: Device) -> None:
         """Fill the device's free lanes."""
-        if len(device.running) >= device.lanes or not self.queued(device.id):
-            return
         denied: set[str] = set()
         while len(device.running) < device.lanes and (found := self._find(device, denied)) is not None:
             choice, moment = found

@@ -40,7 +40,7 @@ class Ledger:
         self.rules = rules
         self.accounts: dict[str, Account] = {}
         self.usage: dict[tuple[str, str, str, str], Usage] = {}
-        self._limited: dict[str, Account] = {}
+        self.limited: dict[str, Account] = {}  # those with a budget; while there is none, much is left out
         self._declared = 0
         self._month, self._month_ends_s = 0, 0.0
 
@@ -83,7 +83,7 @@ class Ledger:
         for account in self.accounts.values() if only is None else [only]:
             account.held_us = account.held_shots = 0
             account.flights = account.flight_us = account.flight_shots = 0
-        if (only is not None and not only.limited) or not self._limited:
+        if (only is not None and not only.limited) or not self.limited:
             return
         for task in tasks.values():
             if not task.ended and (only is None or only.covers(task)):
@@ -93,16 +93,16 @@ class Ledger:
 
     def index(self) -> None:
         """Take notice of which projects and budgets there are."""
-        self._limited = {id: account for id, account in self.accounts.items() if account.limited}
+        self.limited = {id: account for id, account in self.accounts.items() if account.limited}
         self._declared = sum(account.declared and bool(account.project) for account in self.accounts.values())
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def payers(self, project: str, user: str) -> list[Account]:
         """The accounts with budgets that pay for a user's work in a project."""
-        if not self._limited:
+        if not self.limited:
             return []
-        found = (self._limited.get(project), self._limited.get(f"{project}/{user}"))
+        found = (self.limited.get(project), self.limited.get(f"{project}/{user}"))
         return [account for account in found if account is not None]
 
     def welcome(self, project: str, user: str, class_: str) -> None:
@@ -158,7 +158,7 @@ class Ledger:
         self, task: Task, device: Device, remaining: int, sign: int = 1, only: Account | None = None
     ) -> None:  # fmt: skip
         """Hold (or with -1 let go) the estimate for the shots that the task still has to run."""
-        if not self._limited:
+        if not self.limited:
             return
         for account in self.payers(task.project, task.user) if only is None else [only]:
             account.held_us += sign * estimate_us(device, task.estimate_s, task.shots, remaining)
@@ -166,7 +166,7 @@ class Ledger:
 
     def fly(self, task: Task, slice: Slice, sign: int, only: Account | None = None) -> None:
         """A slice started (1) or ended (-1)."""
-        if not self._limited:
+        if not self.limited:
             return
         for account in self.payers(task.project, task.user):
             if only is not None and account is not only:

@@ -121,10 +121,14 @@ class Reads(State):
 
     def payer_against(self, task: Task, shots: int, device: Device | None = None) -> Account | None:
         """The account that does not let a slice start now, or None."""
+        if not self.ledger.limited:
+            return None
         return self.ledger.denier(device or self.devices[task.device], task, shots, self.now_s)
 
     def bound_s(self, task: Task, shots: int, device: Device | None = None) -> float:
         """The most that a slice is charged, for `SliceStarted.bound_s`; 0 if no budget pays for it."""
+        if not self.ledger.limited:
+            return 0.0
         return self.ledger.bound_s(device or self.devices[task.device], task, shots)
 
     def usage(self, project: str, user: str = "") -> float:
