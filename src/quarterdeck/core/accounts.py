@@ -76,6 +76,11 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
     def held_qpu_s(self) -> float:
         return self.held_us / US
 
+    @property
+    def off(self) -> float:
+        """How far the user's estimates are off, ln(actual / estimate); towards 0 as long as few are known."""
+        return self.error * self.errors / (self.errors + 5)
+
     def covers(self, task: Task) -> bool:
         """It pays for the task."""
         return task.project == self.project and self.user in ("", task.user)

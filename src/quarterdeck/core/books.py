@@ -190,7 +190,8 @@ class Books(Habits):
         self.ledger.hold(task, self.devices[task.device], task.shots)
         self._wait(task)
         self._step.tasks[task.id] = task
-        for device in task.eligible:
+        self._due[task.device] = None
+        for device in task.devices:
             self._due[device] = None
 
     def _TaskImported(self, event: ev.TaskImported) -> None:
@@ -408,7 +409,8 @@ class Books(Habits):
                     self._step.sessions[session.id] = session
                     if session.idle_s:
                         self._idle_clock(session)
-        for device in task.eligible:
+        self._due[task.device] = None
+        for device in task.devices:
             self._due[device] = None
 
     def _leave(self, task: Task) -> None:

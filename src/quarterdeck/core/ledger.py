@@ -147,11 +147,6 @@ class Ledger:
         told_s = task.estimate_s * shots / task.shots  # too low an estimate must not make a slice cheap
         return LONGEST * (device.setup_s + device.overhead_s + max(rate_s, told_s)) + self.rules.grace_s
 
-    def off(self, project: str, user: str) -> float:
-        """How far the user's estimates are off, ln(actual / estimate); towards 0 as long as few are known."""
-        account = self.accounts.get(f"{project}/{user}")
-        return account.error * account.errors / (account.errors + 5) if account is not None else 0.0
-
     # -- bookkeeping ----------------------------------------------------------------------------------------------
 
     def hold(

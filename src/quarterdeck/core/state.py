@@ -73,6 +73,8 @@ class State:
 
     def forget_ended(self) -> list[Task]:
         """Drop the ended tasks, and return them."""
+        if not self._ended:
+            return []
         ended, self._ended = self._ended, []
         return [self.tasks.pop(id) for id in ended]
 

@@ -208,7 +208,7 @@ class Crowd(Plant):
         ticket = self._tickets[id] = Ticket(id, run, index, self.now_s)
         pool.ready += 1
         submitted = ev.Submitted(
-            at_s=self.core_s, task=id, user=job.user, device=home, program="p", shots=round.shots,
+            at_s=self.now_s + self.skew_s, task=id, user=job.user, device=home, program="p", shots=round.shots,
             session=run.session, project=job.project, job=run.session, class_=job.class_,
             devices=() if run.session else _first(home, pool.ids), register=round.register,
             estimate_s=round.estimate_s, min_quality=job.min_quality,

@@ -237,7 +237,7 @@ class Plant(Loop):
         else:
             self.moved_s = now_s
             done = ev.SliceFinished(
-                at_s=self.core_s, task=ticket.id, index=flight.index, shots=shots, qpu_s=busy_s, setup_s=setup_s
+                at_s=now_s + self.skew_s, task=ticket.id, index=flight.index, shots=shots, qpu_s=busy_s, setup_s=setup_s
             )  # fmt: skip
             self.send(done)
 

@@ -157,9 +157,9 @@ class DeckPolicy(Ranked):
 
     def _indebted(self, queue: Queue, seconds: list[float], values: Floats, now_s: float) -> tuple[int, Cause]:
         if seconds[AGED] > 0.0:
-            oldest = int(queue.seq[: len(queue)].argmin())
+            oldest = int(queue.seq[: len(queue.rows)].argmin())
             task = queue.head(oldest)
-            if values[oldest] != NEVER and now_s - task.submitted_s > self.settings.aged_s:
+            if now_s - task.submitted_s > self.settings.aged_s and values[oldest] != NEVER:
                 self._aged.add(task.id)
                 return oldest, "aged"
         for at in range(3):
