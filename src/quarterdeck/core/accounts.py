@@ -125,7 +125,9 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.month_shots += shots
         self.total_qpu_s += used_s
         self.total_shots += shots
-        self.usage_s = self.usage(at_s, half_life_s) + used_s
+        if at_s > self.usage_at_s:
+            self.usage_s *= math.exp2((self.usage_at_s - at_s) / half_life_s)
+        self.usage_s += used_s
         self.usage_at_s = at_s
 
     def loose(self, now_s: float, half_life_s: float) -> tuple[float, float]:

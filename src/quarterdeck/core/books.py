@@ -381,7 +381,8 @@ class Books(Habits):
 
     def _move(self, task: Task, to: str) -> None:
         before = task.state
-        check(TASK, "task", task.id, before, to)
+        if to not in TASK[before]:
+            raise InvalidTransition("task", task.id, before, to)
         if before == "queued":
             self._leave(task)
         task.state = to  # type: ignore[assignment]  # the table has only its states

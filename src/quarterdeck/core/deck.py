@@ -78,8 +78,10 @@ class Deck(Admission):
         self._pass_time()
         due = self._due
         while due:
-            best = max(due, key=self._rank) if len(due) > 1 else next(iter(due))
-            del due[best]
+            if len(due) == 1:
+                best, _ = due.popitem()
+            else:
+                del due[best := max(due, key=self._rank)]
             device = self.devices[best]
             if len(device.running) < device.lanes and self.queued(best):
                 self._serve(device)

@@ -35,17 +35,12 @@ class Pool:
 class Run:
     """A job under way."""
 
-    __slots__ = ("given_up", "job", "pool", "session", "sessions")
+    __slots__ = ("given_up", "home", "job", "pool", "session", "sessions")
 
     def __init__(self, job: Job, pool: Pool) -> None:
         self.job, self.pool = job, pool
         self.session, self.sessions, self.given_up = "", 0, False
-
-    @property
-    def home(self) -> str:
-        """The device of its session, one of its choice: jobs take turns."""
-        ids = self.pool.ids
-        return ids[self.job.job % len(ids)]
+        self.home = pool.ids[job.job % len(pool.ids)]  # the device of its session, one of its choice: jobs take turns
 
 
 class Ticket:

@@ -88,7 +88,7 @@ class DeckPolicy(Ranked):
         return self.settings.scale_s or max(10.0, 0.6 * device.typical_s)
 
     def values(self, queue: Queue, moment: Moment) -> Floats:
-        n = len(queue)
+        n = len(queue.rows)
         device = moment.device
         values: Floats = moment.now_s - queue.zero[:n]
         if device.setup_s:
@@ -147,7 +147,7 @@ class DeckPolicy(Ranked):
             if row >= 0:
                 return row, cause
         best = int(values.argmax())
-        if device.setup_s and values[best] != NEVER and len(queue) > 1:
+        if device.setup_s and values[best] != NEVER:
             register = self._register(device)
             if queue.register[best] != register and moment.now_s - device.register_s < self.settings.setup_run_s:
                 same = self._first_of(queue, queue.register, register, values)
@@ -172,7 +172,7 @@ class DeckPolicy(Ranked):
     @staticmethod
     def _first_of(queue: Queue, column: Ints, wanted: int, values: Floats) -> int:
         """The row of the greatest value among those with this in a column; -1 if there is none."""
-        (rows,) = (column[: len(queue)] == wanted).nonzero()
+        (rows,) = (column[: len(queue.rows)] == wanted).nonzero()
         if not len(rows):
             return -1
         found = values[rows]
