@@ -296,7 +296,8 @@ class Books(Habits):
         task.not_before_s = event.until_s
         self._wait(task)
         self._alarm(event.until_s, "device", task.device)
-        self._touch_task(task)
+        task.version += 1
+        self._step.tasks[task.id] = task
 
     def _TaskFailed(self, event: ev.TaskFailed) -> None:
         task = self.tasks[event.task]
@@ -388,7 +389,8 @@ class Books(Habits):
         task.state = to  # type: ignore[assignment]  # the table has only its states
         if to == "queued":
             self._wait(task)
-        self._touch_task(task)
+        task.version += 1
+        self._step.tasks[task.id] = task
 
     def _end(self, task: Task, to: str, at_s: float) -> None:
         self._move(task, to)

@@ -75,7 +75,8 @@ class Deck(Admission):
         step = self._step = Step()
         self._record(event)
         self._follow(event)
-        self._pass_time()
+        if self._alarms and self._alarms[0][0] <= self.now_s:
+            self._pass_time()
         due = self._due
         while due:
             if len(due) == 1:
@@ -83,7 +84,7 @@ class Deck(Admission):
             else:
                 del due[best := max(due, key=self._rank)]
             device = self.devices[best]
-            if len(device.running) < device.lanes and self.queued(best):
+            if len(device.running) < device.lanes and self.wanted(best):
                 self._serve(device)
             if not device.running:
                 self._begin_idle(device)
@@ -175,17 +176,17 @@ class Deck(Admission):
         denied: set[str] = set()
         while len(device.running) < device.lanes and (found := self._find(device, denied)) is not None:
             choice, moment = found
-            task, shots = choice.task, choice.shots
+            task, shots, index = choice.task, choice.shots, choice.task.slices
             cause = "exclusive" if moment.lane else "reservation" if moment.holder else choice.cause
             started = ev.SliceStarted(
-                at_s=self.now_s, task=task.id, index=task.slices, shots=shots,
+                at_s=self.now_s, task=task.id, index=index, shots=shots,
                 device="" if task.device == device.id else device.id,
                 cause=cause, rival=choice.rival, score=round(choice.score, 4),
                 bound_s=self.bound_s(task, shots, device),
             )  # fmt: skip
             self._record(started)
             start = StartSlice(
-                device=device.id, key=f"{task.id}/{task.slices - 1}", task=task.id, index=task.slices - 1,
+                device=device.id, key=f"{task.id}/{index}", task=task.id, index=index,
                 program=task.program, parameters=task.parameters, shots=shots,
             )  # fmt: skip
             self._step.commands.append(start)

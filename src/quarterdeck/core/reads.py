@@ -70,7 +70,8 @@ class Reads(State):
         """
         if self.blocked(device) is not None:
             return
-        holder = self.holder(device)
+        reservation = self.timetable.reservation(device.id)
+        holder = reservation.holder if reservation is not None else None
         gap_s = self.timetable.gap_s(device.id, self.now_s) if holder is None else self.gap_for_s(device, *holder)
         session = self.exclusive(device.id)
         if session is not None:
@@ -156,3 +157,7 @@ class Reads(State):
     def queued(self, device: str) -> int:
         """How many tasks wait for the device."""
         return self.policy.queued(device) + self.parked.count(device)
+
+    def wanted(self, device: str) -> bool:
+        """Whether any task waits for the device."""
+        return self.policy.queued(device) > 0 or self.parked.count(device) > 0

@@ -120,10 +120,6 @@ class State:
         else:
             heappush(self._alarms, (self.now_s, kind, id))
 
-    def _touch_task(self, task: Task) -> None:
-        task.version += 1
-        self._step.tasks[task.id] = task
-
     def _touch_device(self, device: Device) -> None:
         self._step.devices[device.id] = device
         self._due[device.id] = None

@@ -56,7 +56,10 @@ class Machine:
     def settle(self, now_s: float, paused: bool) -> None:
         """Enter from now on why its idle lanes are idle."""
         cause: Cause
-        if self.windows:
+        lanes = self.lanes - len(self.flying)
+        if not lanes:
+            cause = "empty"  # of no lane: it does not count
+        elif self.windows:
             cause = next(iter(self.windows.values()))
         elif self.down or paused:
             cause = "fault"
@@ -68,7 +71,7 @@ class Machine:
                     break
                 if pool.open:
                     cause = "thinking"
-        self.ledger.idle(self.lanes - len(self.flying), cause, now_s)
+        self.ledger.idle(lanes, cause, now_s)
 
 
 class Flight:

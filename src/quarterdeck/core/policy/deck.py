@@ -193,12 +193,12 @@ class DeckPolicy(Ranked):
         if owed is None:
             owed = self._owed[device.id] = [0.0] * 4
         bound_s = BURST_SLICES * max(slice_s(device, self.settings, alone=False), seconds)
-        served = CLASSES[task.class_]
+        served, classes = CLASSES[task.class_], queue.classes
         aged = task.id in self._aged
         for at, share in enumerate(self._shares):
             if at == served or (aged and at == AGED):
                 owed[at] = max(-bound_s, owed[at] + (share - 1.0) * seconds)
-            elif at == AGED or queue.classes[at]:
+            elif at == AGED or classes[at]:
                 owed[at] = min(bound_s, owed[at] + share * seconds)
         if aged:
             self._aged.discard(task.id)
