@@ -76,6 +76,11 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
     def held_qpu_s(self) -> float:
         return self.held_us / US
 
+    @property
+    def off(self) -> float:
+        """How far the user's estimates are off, ln(actual / estimate); towards 0 as long as few are known."""
+        return self.error * self.errors / (self.errors + 5)
+
     def covers(self, task: Task) -> bool:
         """It pays for the task."""
         return task.project == self.project and self.user in ("", task.user)
@@ -110,9 +115,9 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
             left_shots is None or self.flight_shots + shots <= left_shots
         )
 
-    def charge(self, at_s: float, qpu_s: float, used_s: float, shots: int, half_life_s: float) -> None:
-        """Enter `used_s` device seconds, of which `qpu_s` are charged."""
-        if (month := months.month_of(at_s)) != self.month:
+    def charge(self, at_s: float, month: int, qpu_s: float, used_s: float, shots: int, half_life_s: float) -> None:
+        """Enter `used_s` device seconds, of which `qpu_s` are charged; `month` is the one of `at_s`."""
+        if month != self.month:
             self.month, self.month_qpu_s, self.month_shots = month, 0.0, 0
         self.spent_qpu_s += qpu_s
         self.spent_shots += shots
@@ -120,7 +125,9 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
         self.month_shots += shots
         self.total_qpu_s += used_s
         self.total_shots += shots
-        self.usage_s = self.usage(at_s, half_life_s) + used_s
+        if at_s > self.usage_at_s:
+            self.usage_s *= math.exp2((self.usage_at_s - at_s) / half_life_s)
+        self.usage_s += used_s
         self.usage_at_s = at_s
 
     def loose(self, now_s: float, half_life_s: float) -> tuple[float, float]:
@@ -132,7 +139,8 @@ class Account(msgspec.Struct, kw_only=True, omit_defaults=True):
 
     def usage(self, now_s: float, half_life_s: float) -> float:
         """Device seconds, those of long ago counting less."""
-        return self.usage_s * math.exp2(-max(0.0, now_s - self.usage_at_s) / half_life_s)
+        age_s = now_s - self.usage_at_s
+        return self.usage_s * math.exp2(-age_s / half_life_s) if age_s > 0.0 else self.usage_s
 
 
 class Usage(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):

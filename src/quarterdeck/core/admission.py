@@ -20,7 +20,8 @@ class Admission(Turns):
         """Refuse what must not happen, before anything changes."""
         match event:
             case ev.Submitted():
-                for device in (event.device, *event.devices):
+                self._known(event.device)
+                for device in event.devices:
                     self._known(device)
                 if event.task in self.tasks:
                     raise Conflict(f"task {event.task} exists already")
@@ -39,7 +40,7 @@ class Admission(Turns):
                             raise Conflict(f"session {session.id} is on device {has}, not {device}")
             case ev.SliceFinished() | ev.SliceFailed() | ev.SliceAccepted():
                 slice = self._running(event.task, event.index)
-                if isinstance(event, ev.SliceFinished) and not 0 <= event.shots <= slice.shots:
+                if type(event) is ev.SliceFinished and not 0 <= event.shots <= slice.shots:
                     raise InvalidTransition("slice", slice.key, f"of {slice.shots} shots", f"one of {event.shots}")
             case ev.SessionOpened():
                 for device in (event.device, *event.devices):
@@ -103,7 +104,7 @@ class Admission(Turns):
     def _afford(self, event: ev.Submitted) -> None:
         """Raise unless the user may work in the project and the budgets bear the task."""
         self.ledger.welcome(event.project, event.user, event.class_)
-        if self.ledger.payers(event.project, event.user):
+        if self.ledger.limited:
             estimate = estimate_us(self.devices[event.device], event.estimate_s, event.shots, event.shots)
             self.ledger.admit(event.project, event.user, estimate, event.shots, max(event.at_s, self.now_s))
 

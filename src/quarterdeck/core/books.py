@@ -11,7 +11,7 @@ from typing import Any
 from quarterdeck.core import events as ev
 from quarterdeck.core.accounts import Account, Usage
 from quarterdeck.core.habits import Habits
-from quarterdeck.core.ledger import Charge, Rules
+from quarterdeck.core.ledger import Rules
 from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
 from quarterdeck.core.policy import Policy, slicing
 from quarterdeck.core.reads import chain_s
@@ -36,9 +36,11 @@ class Books(Habits):
         return self._step
 
     def _record(self, event: ev.Event) -> None:
-        self.now_s = max(self.now_s, event.at_s)
-        self._apply[type(event)](event)
-        if type(event) is not ev.Tick:
+        if event.at_s > self.now_s:
+            self.now_s = event.at_s
+        kind = type(event)
+        self._apply[kind](event)
+        if kind is not ev.Tick:
             self._step.events.append(event)
 
     def _DeviceDeclared(self, event: ev.DeviceDeclared) -> None:
@@ -188,7 +190,8 @@ class Books(Habits):
         self.ledger.hold(task, self.devices[task.device], task.shots)
         self._wait(task)
         self._step.tasks[task.id] = task
-        for device in task.eligible:
+        self._due[task.device] = None
+        for device in task.devices:
             self._due[device] = None
 
     def _TaskImported(self, event: ev.TaskImported) -> None:
@@ -239,10 +242,10 @@ class Books(Habits):
             task=task.id, index=event.index, device=device.id, shots=event.shots, started_s=event.at_s,
             after=device.last_handle, setup_s=setup_s, bound_s=event.bound_s,
         )  # fmt: skip
-        self.slices[slice.key] = slice
+        key = slice.key
+        self.slices[key] = self._step.slices[key] = slice
         self.ledger.fly(task, slice, 1)
-        device.running.append(slice.key)
-        self._step.slices[slice.key] = slice
+        device.running.append(key)
         self._touch_device(device)
 
     def _SliceAccepted(self, event: ev.SliceAccepted) -> None:
@@ -293,7 +296,8 @@ class Books(Habits):
         task.not_before_s = event.until_s
         self._wait(task)
         self._alarm(event.until_s, "device", task.device)
-        self._touch_task(task)
+        task.version += 1
+        self._step.tasks[task.id] = task
 
     def _TaskFailed(self, event: ev.TaskFailed) -> None:
         task = self.tasks[event.task]
@@ -377,13 +381,16 @@ class Books(Habits):
             self._alarm(window.latest_s, "window", window.id)
 
     def _move(self, task: Task, to: str) -> None:
-        check(TASK, "task", task.id, task.state, to)
-        if task.state == "queued":
+        before = task.state
+        if to not in TASK[before]:
+            raise InvalidTransition("task", task.id, before, to)
+        if before == "queued":
             self._leave(task)
         task.state = to  # type: ignore[assignment]  # the table has only its states
         if to == "queued":
             self._wait(task)
-        self._touch_task(task)
+        task.version += 1
+        self._step.tasks[task.id] = task
 
     def _end(self, task: Task, to: str, at_s: float) -> None:
         self._move(task, to)
@@ -405,7 +412,8 @@ class Books(Habits):
                     self._step.sessions[session.id] = session
                     if session.idle_s:
                         self._idle_clock(session)
-        for device in task.eligible:
+        self._due[task.device] = None
+        for device in task.devices:
             self._due[device] = None
 
     def _leave(self, task: Task) -> None:
@@ -414,26 +422,27 @@ class Books(Habits):
         else:
             self.policy.remove(task)
 
-    def _settle(self, task: Task, slice: Slice, qpu_s: float, setup_s: float, shots: int) -> None:
-        self.ledger.fly(task, slice, -1)
-        if shots:
-            device = self.devices[task.device]
+    def _settle(self, task: Task, slice: Slice, device: Device, qpu_s: float, setup_s: float, shots: int) -> None:
+        if self.ledger.limited:
+            self.ledger.fly(task, slice, -1)
             self.ledger.hold(task, device, task.remaining, -1)
             self.ledger.hold(task, device, task.remaining - shots)
-        failed = slice.state == "failed"
-        charge = Charge(slice.device, slice.index == 0, slice.bound_s, qpu_s, setup_s, shots, failed)
-        accounts, usage = self.ledger.settle(task, slice.ended_s, charge)
-        self._step.accounts.update((account.id, account) for account in accounts)
-        self._step.usage.update((entry.id, entry) for entry in usage)
+        step = self._step
+        accounts, usage = self.ledger.settle(task, slice, qpu_s, setup_s, shots)
+        for account in accounts:
+            step.accounts[account.id] = account
+        for entry in usage:
+            step.usage[entry.id] = entry
 
     def _take_back(
         self, slice: Slice, qpu_s: float, setup_s: float = 0.0, shots: int = 0
     ) -> tuple[Task, Device]:  # fmt: skip
         """The slice is over: free its lane and charge it; `task` still counts its shots as to be run."""
-        del self.slices[slice.key]
+        key = slice.key
+        del self.slices[key]
         task, device = self.tasks[slice.task], self.devices[slice.device]
         task.qpu_s += qpu_s
-        device.running.remove(slice.key)
+        device.running.remove(key)
         seconds = self.now_s - slice.started_s
         if (session := self.sessions.get(task.session)) is not None:
             session.attained_s += seconds
@@ -443,8 +452,8 @@ class Books(Habits):
             account.loose_s = account.loose(self.now_s, chain_s(device))[0] + seconds
             account.loose_at_s = self.now_s
             self._step.accounts[account.id] = account
-        self._settle(task, slice, qpu_s, setup_s, shots)
+        self._settle(task, slice, device, qpu_s, setup_s, shots)
         self.policy.served(device, task, seconds)
-        self._step.slices[slice.key] = slice
+        self._step.slices[key] = slice
         self._touch_device(device)
         return task, device

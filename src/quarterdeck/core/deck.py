@@ -70,18 +70,24 @@ class Deck(Admission):
         if event.at_s < self.now_s:  # the clock was set back: time stands still until it has caught up
             event = msgspec.structs.replace(event, at_s=self.now_s)
         self._check(event)
-        if isinstance(event, ev.SessionRenewed):
+        if type(event) is ev.SessionRenewed:
             event = self._renewal(event)
         step = self._step = Step()
         self._record(event)
         self._follow(event)
-        self._pass_time()
-        while self._due:
-            best = max(self._due, key=self._rank) if len(self._due) > 1 else next(iter(self._due))
-            del self._due[best]
+        if self._alarms and self._alarms[0][0] <= self.now_s:
+            self._pass_time()
+        due = self._due
+        while due:
+            if len(due) == 1:
+                best, _ = due.popitem()
+            else:
+                del due[best := max(due, key=self._rank)]
             device = self.devices[best]
-            self._serve(device)
-            self._begin_idle(device)
+            if len(device.running) < device.lanes and self.wanted(best):
+                self._serve(device)
+            if not device.running:
+                self._begin_idle(device)
         return step
 
     def _rank(self, id: str) -> tuple[float, float]:
@@ -94,15 +100,13 @@ class Deck(Admission):
     def _follow(self, event: ev.Event) -> None:
         """Decide what an event brings about beyond its own bookkeeping."""
         match event:
-            case ev.SliceFailed(task=id, kind="rejected", code=code, message=message):
-                if not self.tasks[id].ended:
-                    self._record(ev.TaskFailed(at_s=self.now_s, task=id, code=code or "rejected", message=message))
-            case ev.SliceFailed(kind="fault"):
-                self._meet_fault(event)
-            case ev.SliceFailed(task=id, kind="lost") if self.tasks[id].losses >= self.retry.losses:
-                if not self.tasks[id].ended:
-                    told = f"{self.tasks[id].losses} slices in a row were lost on the device, the last of few shots"
-                    self._record(ev.TaskFailed(at_s=self.now_s, task=id, code="lost", message=told))
+            case ev.Submitted():
+                pass
+            case ev.SliceFinished():
+                self._slice_over(self.tasks[event.task])
+            case ev.SliceFailed():
+                self._meet_failure(event)
+                self._slice_over(self.tasks[event.task])
             case ev.SessionOpened():
                 self._alarm(self.sessions[event.session].expires_s, "session", event.session)
             case ev.SessionClosed():
@@ -122,13 +126,24 @@ class Deck(Admission):
                 self._unplan(self._step.calendars[event.calendar])
             case _:
                 pass
-        if isinstance(event, ev.SliceFinished | ev.SliceFailed):
-            task = self.tasks[event.task]
-            for payer in self.ledger.payers(task.project, task.user):
-                self._unpark_heads(payer)
-            if task.state == "queued" and task.session and task.session not in self.sessions:
-                self._call_off(task.id, by=f"session {task.session} closed")  # what is left of it
-            self._keep_deadline(task)
+
+    def _slice_over(self, task: Task) -> None:
+        for payer in self.ledger.payers(task.project, task.user):
+            self._unpark_heads(payer)
+        if task.state == "queued" and task.session and task.session not in self.sessions:
+            self._call_off(task.id, by=f"session {task.session} closed")  # what is left of it
+        self._keep_deadline(task)
+
+    def _meet_failure(self, event: ev.SliceFailed) -> None:
+        task = self.tasks[event.task]
+        if event.kind == "fault":
+            self._meet_fault(event)
+        elif event.kind == "rejected" and not task.ended:
+            code = event.code or "rejected"
+            self._record(ev.TaskFailed(at_s=self.now_s, task=task.id, code=code, message=event.message))
+        elif event.kind == "lost" and task.losses >= self.retry.losses and not task.ended:
+            told = f"{task.losses} slices in a row were lost on the device, the last of few shots"
+            self._record(ev.TaskFailed(at_s=self.now_s, task=task.id, code="lost", message=told))
 
     def _meet_fault(self, event: ev.SliceFailed) -> None:
         task = self.tasks[event.task]
@@ -158,22 +173,20 @@ class Deck(Admission):
 
     def _serve(self, device: Device) -> None:
         """Fill the device's free lanes."""
-        if not self.queued(device.id):
-            return
         denied: set[str] = set()
         while len(device.running) < device.lanes and (found := self._find(device, denied)) is not None:
             choice, moment = found
-            task, shots = choice.task, choice.shots
+            task, shots, index = choice.task, choice.shots, choice.task.slices
             cause = "exclusive" if moment.lane else "reservation" if moment.holder else choice.cause
             started = ev.SliceStarted(
-                at_s=self.now_s, task=task.id, index=task.slices, shots=shots,
+                at_s=self.now_s, task=task.id, index=index, shots=shots,
                 device="" if task.device == device.id else device.id,
                 cause=cause, rival=choice.rival, score=round(choice.score, 4),
                 bound_s=self.bound_s(task, shots, device),
             )  # fmt: skip
             self._record(started)
             start = StartSlice(
-                device=device.id, key=f"{task.id}/{task.slices - 1}", task=task.id, index=task.slices - 1,
+                device=device.id, key=f"{task.id}/{index}", task=task.id, index=index,
                 program=task.program, parameters=task.parameters, shots=shots,
             )  # fmt: skip
             self._step.commands.append(start)

@@ -78,5 +78,5 @@ class Habits(Reads):
     def _learn_overhead(self, device: Device, seconds: float) -> None:
         """A moving average over about 20 slices; what took minutes was no overhead, but a daemon that was away."""
         device.overheads += 1
-        weight = max(0.05, 1.0 / device.overheads)
+        weight = 1.0 / device.overheads if device.overheads < 20 else 0.05
         device.overhead_s += weight * (min(60.0, max(0.0, seconds)) - device.overhead_s)

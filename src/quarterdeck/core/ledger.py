@@ -33,18 +33,6 @@ class Rules(msgspec.Struct, frozen=True):
     grace_s: float = 120.0
 
 
-class Charge(msgspec.Struct, frozen=True, gc=False):
-    """A slice that ended: what it took, and what it gave."""
-
-    device: str
-    first: bool
-    bound_s: float
-    qpu_s: float
-    setup_s: float = 0.0
-    shots: int = 0
-    failed: bool = False
-
-
 class Ledger:
     """All accounts, and the usage of the present month."""
 
@@ -52,10 +40,9 @@ class Ledger:
         self.rules = rules
         self.accounts: dict[str, Account] = {}
         self.usage: dict[tuple[str, str, str, str], Usage] = {}
-        self._limited: dict[str, Account] = {}
+        self.limited: dict[str, Account] = {}  # those with a budget; while there is none, much is left out
         self._declared = 0
-        self._month_ends_s = 0.0
-        self._month = ""
+        self._month, self._month_ends_s = 0, 0.0
 
     # -- settings -------------------------------------------------------------------------------------------------
 
@@ -83,10 +70,9 @@ class Ledger:
                 self.accounts[noun.id] = noun
             else:
                 self.usage[noun.project, noun.user, noun.class_, noun.device] = noun
-                self._month = max(self._month, noun.month)
+                self._month = max(self._month, months.number(noun.month))
         if self._month:
-            year, month = self._month.split("-")
-            self._month_ends_s = months.start_s(int(year) * 12 + int(month))
+            self._month_ends_s = months.start_s(self._month + 1)
 
     def recount(
         self, tasks: Mapping[str, Task], slices: Mapping[str, Slice], devices: Mapping[str, Device],
@@ -97,7 +83,7 @@ class Ledger:
         for account in self.accounts.values() if only is None else [only]:
             account.held_us = account.held_shots = 0
             account.flights = account.flight_us = account.flight_shots = 0
-        if (only is not None and not only.limited) or not self._limited:
+        if (only is not None and not only.limited) or not self.limited:
             return
         for task in tasks.values():
             if not task.ended and (only is None or only.covers(task)):
@@ -107,16 +93,16 @@ class Ledger:
 
     def index(self) -> None:
         """Take notice of which projects and budgets there are."""
-        self._limited = {id: account for id, account in self.accounts.items() if account.limited}
+        self.limited = {id: account for id, account in self.accounts.items() if account.limited}
         self._declared = sum(account.declared and bool(account.project) for account in self.accounts.values())
 
     # -- asking ---------------------------------------------------------------------------------------------------
 
     def payers(self, project: str, user: str) -> list[Account]:
         """The accounts with budgets that pay for a user's work in a project."""
-        if not self._limited:
+        if not self.limited:
             return []
-        found = (self._limited.get(project), self._limited.get(f"{project}/{user}"))
+        found = (self.limited.get(project), self.limited.get(f"{project}/{user}"))
         return [account for account in found if account is not None]
 
     def welcome(self, project: str, user: str, class_: str) -> None:
@@ -145,10 +131,13 @@ class Ledger:
             if left_shots is not None and (left_shots <= 0 or shots > left_shots - account.held_shots):
                 raise OverBudget(name, account.user, "shots", max(0, left_shots - account.held_shots), shots)
 
-    def denier(self, task: Task, bound_s: float, shots: int, now_s: float) -> Account | None:
+    def denier(self, device: Device, task: Task, shots: int, now_s: float) -> Account | None:
         """The account that does not let a slice of the task start now, or None."""
-        bound_us = math.ceil(bound_s * US)
-        return next((a for a in self.payers(task.project, task.user) if not a.fits(now_s, bound_us, shots)), None)
+        payers = self.payers(task.project, task.user)
+        if not payers:
+            return None
+        bound_us = math.ceil(self.bound_s(device, task, shots) * US)
+        return next((account for account in payers if not account.fits(now_s, bound_us, shots)), None)
 
     def bound_s(self, device: Device, task: Task, shots: int) -> float:
         """The most that a slice is charged; 0 if nobody with a budget pays."""
@@ -158,23 +147,22 @@ class Ledger:
         told_s = task.estimate_s * shots / task.shots  # too low an estimate must not make a slice cheap
         return LONGEST * (device.setup_s + device.overhead_s + max(rate_s, told_s)) + self.rules.grace_s
 
-    def off(self, project: str, user: str) -> float:
-        """How far the user's estimates are off, ln(actual / estimate); towards 0 as long as few are known."""
-        account = self.accounts.get(f"{project}/{user}")
-        return account.error * account.errors / (account.errors + 5) if account is not None else 0.0
-
     # -- bookkeeping ----------------------------------------------------------------------------------------------
 
     def hold(
         self, task: Task, device: Device, remaining: int, sign: int = 1, only: Account | None = None
     ) -> None:  # fmt: skip
         """Hold (or with -1 let go) the estimate for the shots that the task still has to run."""
+        if not self.limited:
+            return
         for account in self.payers(task.project, task.user) if only is None else [only]:
             account.held_us += sign * estimate_us(device, task.estimate_s, task.shots, remaining)
             account.held_shots += sign * remaining
 
     def fly(self, task: Task, slice: Slice, sign: int, only: Account | None = None) -> None:
         """A slice started (1) or ended (-1)."""
+        if not self.limited:
+            return
         for account in self.payers(task.project, task.user):
             if only is not None and account is not only:
                 continue
@@ -182,34 +170,38 @@ class Ledger:
             account.flight_us += sign * math.ceil(slice.bound_s * US)
             account.flight_shots += sign * slice.shots
 
-    def settle(self, task: Task, at_s: float, charge: Charge) -> tuple[list[Account], list[Usage]]:
-        """Charge a slice that ended. Returns the records that changed."""
-        qpu_s = min(charge.qpu_s, charge.bound_s) if charge.bound_s else charge.qpu_s
-        accounts = [self.account(task.project), self.account(task.project, task.user)]
-        for account in accounts:
-            account.charge(at_s, qpu_s, charge.qpu_s, charge.shots, self.rules.half_life_s)
+    def settle(
+        self, task: Task, slice: Slice, qpu_s: float, setup_s: float, shots: int
+    ) -> tuple[tuple[Account, Account], list[Usage]]:  # fmt: skip
+        """Charge a slice that ended: what it took, and what it gave. Returns the records that changed."""
+        at_s, half_life_s = slice.ended_s, self.rules.half_life_s
         changed = self._turn(at_s) if at_s >= self._month_ends_s else []
-        key = (task.project, task.user, task.class_, charge.device)
+        charged_s = min(qpu_s, slice.bound_s) if slice.bound_s else qpu_s
+        accounts = (self.account(task.project), self.account(task.project, task.user))
+        for account in accounts:
+            account.charge(at_s, self._month, charged_s, qpu_s, shots, half_life_s)
+        key = (task.project, task.user, task.class_, slice.device)
         usage = self.usage.get(key)
         if usage is None:
             usage = self.usage[key] = Usage(
-                month=self._month, project=task.project, user=task.user, class_=task.class_, device=charge.device
-            )
-        usage.qpu_s += charge.qpu_s
-        usage.setup_s += charge.setup_s
-        usage.shots += charge.shots
+                month=months.label(self._month), project=task.project, user=task.user, class_=task.class_,
+                device=slice.device,
+            )  # fmt: skip
+        usage.qpu_s += qpu_s
+        usage.setup_s += setup_s
+        usage.shots += shots
         usage.slices += 1
-        usage.tasks += charge.first
-        if charge.failed:
+        usage.tasks += slice.index == 0
+        if slice.state == "failed":
             usage.failed += 1
-            usage.failed_s += charge.qpu_s
+            usage.failed_s += qpu_s
         changed.append(usage)
         return accounts, changed
 
     def _turn(self, at_s: float) -> list[Usage]:
         """A new month: the records of the last one are closed and leave the memory."""
-        month = months.month_of(at_s)
-        self._month, self._month_ends_s = months.label(month), months.start_s(month + 1)
+        self._month = months.month_of(at_s)
+        self._month_ends_s = months.start_s(self._month + 1)
         closed = list(self.usage.values())
         for usage in closed:
             usage.open = False

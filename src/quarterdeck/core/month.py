@@ -36,3 +36,9 @@ def month_of(at_s: float) -> int:
 def label(month: int) -> str:
     """`2026-11`."""
     return f"{month // 12:04d}-{month % 12 + 1:02d}"
+
+
+def number(label: str) -> int:
+    """The month with this label."""
+    year, month = label.split("-")
+    return int(year) * 12 + int(month) - 1

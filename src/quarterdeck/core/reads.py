@@ -37,8 +37,8 @@ class Reads(State):
             return device.status
         if self.now_s < device.not_before_s:
             return "paused"
-        window = self.window_on(device.id)
-        return window.kind if window else None
+        window = self.timetable.closed_by(device.id)
+        return window.kind if window is not None else None
 
     def window_on(self, device: str) -> Window | None:
         """The calibration or maintenance that the device is in; of several the one that ends last."""
@@ -70,8 +70,9 @@ class Reads(State):
         """
         if self.blocked(device) is not None:
             return
-        holder = self.holder(device)
-        gap_s = self.gap_s(device) if holder is None else self.gap_for_s(device, *holder)
+        reservation = self.timetable.reservation(device.id)
+        holder = reservation.holder if reservation is not None else None
+        gap_s = self.timetable.gap_s(device.id, self.now_s) if holder is None else self.gap_for_s(device, *holder)
         session = self.exclusive(device.id)
         if session is not None:
             own_s = self.gap_for_s(device, session.user, session.project)
@@ -86,7 +87,7 @@ class Reads(State):
 
     def fit(self, device: Device, task: Task, gap_s: float) -> int:
         """See `policy.Facts`."""
-        if gap_s < inf and self.exclusive(device.id) is None:  # it may run on into its own reservation
+        if gap_s < inf and device.id not in self._exclusive:  # it may run on into its own reservation
             gap_s = max(gap_s, self.gap_for_s(device, task.user, task.project))
         alone, settings = self.policy.queued(device.id) <= 1, self.policy.settings
         longest_s = inf if settings.slices else self.timetable.longest_gap_s(device.id)
@@ -94,7 +95,7 @@ class Reads(State):
 
     def work_s(self, task: Task, device: Device) -> float:
         """See `policy.Facts`."""
-        return task.remaining * slicing.shot_s(task, device, self.off(task))
+        return (task.shots - task.shots_done) * slicing.shot_s(task, device, self.off(task))
 
     def had(self, task: Task, device: Device) -> tuple[float, float]:
         """See `policy.Facts`."""
@@ -111,7 +112,8 @@ class Reads(State):
         """
         if not task.estimate_s:
             return 0.0
-        off = self.ledger.off(task.project, task.user)
+        account = self.ledger.accounts.get(f"{task.project}/{task.user}")
+        off = account.off if account is not None else 0.0
         session = self.sessions.get(task.session)
         return (off + session.error_sum) / (1 + session.errors) if session is not None else off
 
@@ -121,10 +123,14 @@ class Reads(State):
 
     def payer_against(self, task: Task, shots: int, device: Device | None = None) -> Account | None:
         """The account that does not let a slice start now, or None."""
-        return self.ledger.denier(task, self.bound_s(task, shots, device), shots, self.now_s)
+        if not self.ledger.limited:
+            return None
+        return self.ledger.denier(device or self.devices[task.device], task, shots, self.now_s)
 
     def bound_s(self, task: Task, shots: int, device: Device | None = None) -> float:
         """The most that a slice is charged, for `SliceStarted.bound_s`; 0 if no budget pays for it."""
+        if not self.ledger.limited:
+            return 0.0
         return self.ledger.bound_s(device or self.devices[task.device], task, shots)
 
     def usage(self, project: str, user: str = "") -> float:
@@ -151,3 +157,7 @@ class Reads(State):
     def queued(self, device: str) -> int:
         """How many tasks wait for the device."""
         return self.policy.queued(device) + self.parked.count(device)
+
+    def wanted(self, device: str) -> bool:
+        """Whether any task waits for the device."""
+        return self.policy.queued(device) > 0 or self.parked.count(device) > 0

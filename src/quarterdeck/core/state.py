@@ -73,6 +73,8 @@ class State:
 
     def forget_ended(self) -> list[Task]:
         """Drop the ended tasks, and return them."""
+        if not self._ended:
+            return []
         ended, self._ended = self._ended, []
         return [self.tasks.pop(id) for id in ended]
 
@@ -117,10 +119,6 @@ class State:
                 self._due[id] = None
         else:
             heappush(self._alarms, (self.now_s, kind, id))
-
-    def _touch_task(self, task: Task) -> None:
-        task.version += 1
-        self._step.tasks[task.id] = task
 
     def _touch_device(self, device: Device) -> None:
         self._step.devices[device.id] = device

@@ -125,8 +125,8 @@ class Turns(Books):
         self._plan(window.calendar)
 
     def _begin_idle(self, device: Device) -> None:
-        """Begin a movable window whose time has come, now that nothing runs and nothing was found to start."""
-        if not device.running and (window := self.timetable.may_begin(device.id, self.now_s)):
+        """Begin a movable window whose time has come: nothing runs, and nothing was found to start."""
+        if (window := self.timetable.may_begin(device.id, self.now_s)) is not None:
             self._begin(window, max(self.now_s, window.start_s))
 
     def _end_window(self, window: Window) -> None:

@@ -35,17 +35,12 @@ class Pool:
 class Run:
     """A job under way."""
 
-    __slots__ = ("given_up", "job", "pool", "session", "sessions")
+    __slots__ = ("given_up", "home", "job", "pool", "session", "sessions")
 
     def __init__(self, job: Job, pool: Pool) -> None:
         self.job, self.pool = job, pool
         self.session, self.sessions, self.given_up = "", 0, False
-
-    @property
-    def home(self) -> str:
-        """The device of its session, one of its choice: jobs take turns."""
-        ids = self.pool.ids
-        return ids[self.job.job % len(ids)]
+        self.home = pool.ids[job.job % len(pool.ids)]  # the device of its session, one of its choice: jobs take turns
 
 
 class Ticket:
@@ -208,7 +203,7 @@ class Crowd(Plant):
         ticket = self._tickets[id] = Ticket(id, run, index, self.now_s)
         pool.ready += 1
         submitted = ev.Submitted(
-            at_s=self.core_s, task=id, user=job.user, device=home, program="p", shots=round.shots,
+            at_s=self.now_s + self.skew_s, task=id, user=job.user, device=home, program="p", shots=round.shots,
             session=run.session, project=job.project, job=run.session, class_=job.class_,
             devices=() if job.session == "exclusive" else _first(home, pool.ids), register=round.register,
             estimate_s=round.estimate_s, min_quality=job.min_quality,

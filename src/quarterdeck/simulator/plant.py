@@ -56,7 +56,10 @@ class Machine:
     def settle(self, now_s: float, paused: bool) -> None:
         """Enter from now on why its idle lanes are idle."""
         cause: Cause
-        if self.windows:
+        lanes = self.lanes - len(self.flying)
+        if not lanes:
+            cause = "empty"  # of no lane: it does not count
+        elif self.windows:
             cause = next(iter(self.windows.values()))
         elif self.down or paused:
             cause = "fault"
@@ -68,7 +71,7 @@ class Machine:
                     break
                 if pool.open:
                     cause = "thinking"
-        self.ledger.idle(self.lanes - len(self.flying), cause, now_s)
+        self.ledger.idle(lanes, cause, now_s)
 
 
 class Flight:
@@ -237,7 +240,7 @@ class Plant(Loop):
         else:
             self.moved_s = now_s
             done = ev.SliceFinished(
-                at_s=self.core_s, task=ticket.id, index=flight.index, shots=shots, qpu_s=busy_s, setup_s=setup_s
+                at_s=now_s + self.skew_s, task=ticket.id, index=flight.index, shots=shots, qpu_s=busy_s, setup_s=setup_s
             )  # fmt: skip
             self.send(done)
 

@@ -57,6 +57,7 @@ class DeckPolicy(Ranked):
         self._users: dict[tuple[str, str], int] = {}
         self._usage: Floats = np.zeros(16)  # scaled by a common factor that undoes their decay
         self._entitled: Floats = np.ones(16)
+        self._entitled_sum = 0.0
         self._epoch_s = 0.0
         self._owed: dict[str, list[float]] = {}  # seconds owed to each class and to the oldest; less than 0: had more
         self._aged: set[str] = set()
@@ -87,14 +88,11 @@ class DeckPolicy(Ranked):
         return self.settings.scale_s or max(10.0, 0.6 * device.typical_s)
 
     def values(self, queue: Queue, moment: Moment) -> Floats:
-        n = len(queue)
+        n = len(queue.rows)
         device = moment.device
         values: Floats = moment.now_s - queue.zero[:n]
         if device.setup_s:
-            ready = np.flatnonzero(queue.register[:n] == self._register(device))
-            here = values[ready] * queue.near[ready]
-            values *= queue.far[:n]
-            values[ready] = here
+            values *= np.where(queue.register[:n] == self._register(device), queue.near[:n], queue.far[:n])
         else:
             values *= queue.near[:n]
         if self._power_fair:
@@ -114,10 +112,11 @@ class DeckPolicy(Ranked):
     def _fairness(self) -> Floats:
         """One factor for each user: exp(g f / a)."""
         n = len(self._users)
-        total = float(np.add.reduce(self._usage[:n]))
+        usage = self._usage[:n]
+        total = float(np.add.reduce(usage))
         if total <= 0.0:
             return np.ones(n)
-        part = self._usage[:n] * (float(np.add.reduce(self._entitled[:n])) / total)
+        part = usage * (self._entitled_sum / total)
         part /= self._entitled[:n]
         part += 0.05
         np.maximum(part, 1.0 / FAIR_BOUND, out=part)
@@ -148,7 +147,7 @@ class DeckPolicy(Ranked):
             if row >= 0:
                 return row, cause
         best = int(values.argmax())
-        if device.setup_s and values[best] != NEVER and len(queue) > 1:
+        if device.setup_s and values[best] != NEVER:
             register = self._register(device)
             if queue.register[best] != register and moment.now_s - device.register_s < self.settings.setup_run_s:
                 same = self._first_of(queue, queue.register, register, values)
@@ -158,9 +157,9 @@ class DeckPolicy(Ranked):
 
     def _indebted(self, queue: Queue, seconds: list[float], values: Floats, now_s: float) -> tuple[int, Cause]:
         if seconds[AGED] > 0.0:
-            oldest = int(queue.seq[: len(queue)].argmin())
+            oldest = int(queue.seq[: len(queue.rows)].argmin())
             task = queue.head(oldest)
-            if values[oldest] != NEVER and now_s - task.submitted_s > self.settings.aged_s:
+            if now_s - task.submitted_s > self.settings.aged_s and values[oldest] != NEVER:
                 self._aged.add(task.id)
                 return oldest, "aged"
         for at in range(3):
@@ -173,11 +172,11 @@ class DeckPolicy(Ranked):
     @staticmethod
     def _first_of(queue: Queue, column: Ints, wanted: int, values: Floats) -> int:
         """The row of the greatest value among those with this in a column; -1 if there is none."""
-        rows = np.flatnonzero(column[: len(queue)] == wanted)
+        (rows,) = (column[: len(queue.rows)] == wanted).nonzero()
         if not len(rows):
             return -1
         found = values[rows]
-        best = found.max()
+        best = found[found.argmax()]
         if best == NEVER:
             return -1
         rows = rows[found == best]
@@ -194,13 +193,15 @@ class DeckPolicy(Ranked):
         if owed is None:
             owed = self._owed[device.id] = [0.0] * 4
         bound_s = BURST_SLICES * max(slice_s(device, self.settings, alone=False), seconds)
-        served = CLASSES[task.class_]
+        served, classes = CLASSES[task.class_], queue.classes
+        aged = task.id in self._aged
         for at, share in enumerate(self._shares):
-            if at == served or (at == AGED and task.id in self._aged):
+            if at == served or (aged and at == AGED):
                 owed[at] = max(-bound_s, owed[at] + (share - 1.0) * seconds)
-            elif at == AGED or queue.classes[at]:
+            elif at == AGED or classes[at]:
                 owed[at] = min(bound_s, owed[at] + share * seconds)
-        self._aged.discard(task.id)
+        if aged:
+            self._aged.discard(task.id)
 
     # -- users ----------------------------------------------------------------------------------------------------
 
@@ -212,6 +213,7 @@ class DeckPolicy(Ranked):
                 self._usage = np.concatenate([self._usage, np.zeros(at)])
                 self._entitled = np.concatenate([self._entitled, np.ones(at)])
             self._note_usage(project, user)
+            self._entitled_sum = float(np.add.reduce(self._entitled[: at + 1]))
         return at
 
     def _note_usage(self, project: str, user: str) -> None:
@@ -223,7 +225,10 @@ class DeckPolicy(Ranked):
             self._usage *= 2.0 ** -min(age, 1000.0)
             self._epoch_s, age = self._facts.now_s, 0.0
         self._usage[at] = self._facts.usage(project, user) * 2.0**age
-        self._entitled[at] = self._facts.share(project)
+        share = self._facts.share(project)
+        if self._entitled[at] != share:
+            self._entitled[at] = share
+            self._entitled_sum = float(np.add.reduce(self._entitled[: len(self._users)]))
 
     # -- telling --------------------------------------------------------------------------------------------------
 

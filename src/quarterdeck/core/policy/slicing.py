@@ -47,11 +47,8 @@ def slice_s(device: Device, settings: PolicySettings, alone: bool) -> float:
     Cutting tasks of seconds gains nobody anything and costs entries in the log: in the superconducting-like study
     slices of 1 s and of 4 s gave the same p95 within 2 % (3 seeds).
     """
-    length_s = max(
-        settings.slice_min_s or (min(10.0, max(1.0, 3.0 * device.typical_s)) if device.typical_s else 10.0),
-        device.overhead_s / settings.slice_overhead,
-        SETUPS_OF_A_SLICE * device.setup_s,
-    )
+    usual_s = settings.slice_min_s or min(10.0, max(1.0, 3.0 * device.typical_s or 10.0))
+    length_s = max(usual_s, device.overhead_s / settings.slice_overhead, SETUPS_OF_A_SLICE * device.setup_s)
     return length_s * ALONE if alone else length_s
 
 

@@ -95,7 +95,8 @@ class Queue:
         if self.tasks.pop(seq, None) is None:
             return None
         self.classes[CLASSES[task.class_]] -= 1
-        self.deadlines.discard(seq)
+        if task.deadline_s:
+            self.deadlines.discard(seq)
         stream = self.homes.pop(seq)
         stream.count -= 1
         stream.work_s -= self.works.pop(seq)
