@@ -187,7 +187,8 @@ class Books(Habits):
         if task.deadline_s:
             self._alarm(task.deadline_s, "task", task.id)
         self.live[task.user] = self.live.get(task.user, 0) + 1
-        self.ledger.hold(task, self.devices[task.device], task.shots)
+        if self.ledger.limited:
+            self.ledger.hold(task, self.devices[task.device], task.shots)
         self._wait(task)
         self._step.tasks[task.id] = task
         self._due[task.device] = None
@@ -395,7 +396,8 @@ class Books(Habits):
     def _end(self, task: Task, to: str, at_s: float) -> None:
         self._move(task, to)
         task.ended_s = at_s
-        self.ledger.hold(task, self.devices[task.device], task.remaining, -1)
+        if self.ledger.limited:
+            self.ledger.hold(task, self.devices[task.device], task.remaining, -1)
         left = self.live[task.user] = self.live[task.user] - 1
         if not left:
             del self.live[task.user]

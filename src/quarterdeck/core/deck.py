@@ -128,11 +128,13 @@ class Deck(Admission):
                 pass
 
     def _slice_over(self, task: Task) -> None:
-        for payer in self.ledger.payers(task.project, task.user):
-            self._unpark_heads(payer)
+        if self.ledger.limited:
+            for payer in self.ledger.payers(task.project, task.user):
+                self._unpark_heads(payer)
         if task.state == "queued" and task.session and task.session not in self.sessions:
             self._call_off(task.id, by=f"session {task.session} closed")  # what is left of it
-        self._keep_deadline(task)
+        if task.deadline_s:
+            self._keep_deadline(task)
 
     def _meet_failure(self, event: ev.SliceFailed) -> None:
         task = self.tasks[event.task]

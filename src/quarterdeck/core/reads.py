@@ -73,8 +73,7 @@ class Reads(State):
         reservation = self.timetable.reservation(device.id)
         holder = reservation.holder if reservation is not None else None
         gap_s = self.timetable.gap_s(device.id, self.now_s) if holder is None else self.gap_for_s(device, *holder)
-        session = self.exclusive(device.id)
-        if session is not None:
+        if device.id in self._exclusive and (session := self.exclusive(device.id)) is not None:
             own_s = self.gap_for_s(device, session.user, session.project)
             yield Moment(device, self.now_s, own_s, session.id, holder)
             if session.lend_s:
@@ -88,7 +87,8 @@ class Reads(State):
     def fit(self, device: Device, task: Task, gap_s: float) -> int:
         """See `policy.Facts`."""
         if gap_s < inf and device.id not in self._exclusive:  # it may run on into its own reservation
-            gap_s = max(gap_s, self.gap_for_s(device, task.user, task.project))
+            window = self.timetable.next_closing(device.id, task.user, task.project)
+            gap_s = max(gap_s, window.latest_s - self.now_s) if window is not None else inf
         alone, settings = self.policy.queued(device.id) <= 1, self.policy.settings
         longest_s = inf if settings.slices else self.timetable.longest_gap_s(device.id)
         return slicing.fit(task, device, self.off(task), gap_s, settings, alone, longest_s)

@@ -57,7 +57,7 @@ class DeckPolicy(Ranked):
         self._users: dict[tuple[str, str], int] = {}
         self._usage: Floats = np.zeros(16)  # scaled by a common factor that undoes their decay
         self._entitled: Floats = np.ones(16)
-        self._entitled_sum = 0.0
+        self._entitled_sum, self._weighted = 0.0, False
         self._epoch_s = 0.0
         self._owed: dict[str, list[float]] = {}  # seconds owed to each class and to the oldest; less than 0: had more
         self._aged: set[str] = set()
@@ -117,7 +117,8 @@ class DeckPolicy(Ranked):
         if total <= 0.0:
             return np.ones(n)
         part = usage * (self._entitled_sum / total)
-        part /= self._entitled[:n]
+        if self._weighted:
+            part /= self._entitled[:n]
         part += 0.05
         np.maximum(part, 1.0 / FAIR_BOUND, out=part)
         np.minimum(part, FAIR_BOUND, out=part)
@@ -227,7 +228,7 @@ class DeckPolicy(Ranked):
         self._usage[at] = self._facts.usage(project, user) * 2.0**age
         share = self._facts.share(project)
         if self._entitled[at] != share:
-            self._entitled[at] = share
+            self._entitled[at], self._weighted = share, True
             self._entitled_sum = float(np.add.reduce(self._entitled[: len(self._users)]))
 
     # -- telling --------------------------------------------------------------------------------------------------
