@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Iterable
 from math import log
 from typing import Any, ClassVar
@@ -426,6 +427,20 @@ def test_a_forecast_comes_true_when_nothing_happens_meanwhile(name: str) -> None
             if id not in here.deck.tasks or here.deck.tasks[id].state != "queued":
                 starts.setdefault(id, here.now_s)
     assert starts and {id: seen[id] for id in starts} == pytest.approx(starts)
+
+
+def test_a_forecast_leaves_nothing_behind() -> None:
+    here = site("deck")
+    for _ in range(50):
+        here.submit(shots=10)
+    here.online()
+    gc.collect()
+    gc.disable()
+    try:
+        forecast(here.deck)
+        assert sum(type(one) is Deck for one in gc.get_objects()) == 1, "a copy is free as soon as it was used"
+    finally:
+        gc.enable()
 
 
 def test_a_long_queue_is_told_by_its_length() -> None:

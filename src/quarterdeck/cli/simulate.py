@@ -111,7 +111,7 @@ def simulate(
         for label, name, given in variants:
             record = simulate(
                 track(label), partial(make_policy, name, given), site=site, seed=seed, until_s=until_s,
-                slices=True, spans=bool(plots), eta_every=ETA_EVERY,
+                slices=True, spans=bool(plots), eta_every=what.ask_every,
             )  # fmt: skip
             record.policy = label
             records.append(record)
@@ -145,8 +145,6 @@ def simulate(
         note(f"and {len(written) - 8} more files")
 
 
-ETA_EVERY = 20
-"""Every so many-th task is asked for its estimate: the rest would say the same, and asking costs time."""
 MIDDLE = 0.8
 
 

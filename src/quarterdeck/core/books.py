@@ -11,9 +11,8 @@ from typing import Any
 from quarterdeck.core import events as ev
 from quarterdeck.core.accounts import Account, Usage
 from quarterdeck.core.habits import Habits
-from quarterdeck.core.ledger import Rules
 from quarterdeck.core.nouns import Calendar, Device, Session, Slice, Task, Window
-from quarterdeck.core.policy import Policy, slicing
+from quarterdeck.core.policy import slicing
 from quarterdeck.core.reads import chain_s
 from quarterdeck.core.state import Noun, Step
 from quarterdeck.core.transition import SESSION, TASK, WINDOW, InvalidTransition, check
@@ -21,12 +20,6 @@ from quarterdeck.core.transition import SESSION, TASK, WINDOW, InvalidTransition
 
 class Books(Habits):
     """How each event changes the state."""
-
-    def __init__(self, policy: Policy | None = None, rules: Rules | None = None) -> None:
-        super().__init__(policy, rules)
-        self._apply: dict[type[ev.Event], Callable[[Any], None]] = {
-            kind: getattr(self, f"_{kind.__name__}") for kind in ev.EVENTS
-        }
 
     def apply(self, event: ev.Event) -> Step:
         """Take in an entry of the log, deciding nothing."""
@@ -39,7 +32,7 @@ class Books(Habits):
         if event.at_s > self.now_s:
             self.now_s = event.at_s
         kind = type(event)
-        self._apply[kind](event)
+        _APPLY[kind](self, event)
         if kind is not ev.Tick:
             self._step.events.append(event)
 
@@ -459,3 +452,8 @@ class Books(Habits):
         self._step.slices[key] = slice
         self._touch_device(device)
         return task, device
+
+
+_APPLY: dict[type[ev.Event], Callable[[Books, Any], None]] = {
+    kind: getattr(Books, f"_{kind.__name__}") for kind in ev.EVENTS
+}

@@ -12,7 +12,7 @@ from quarterdeck.core import events as ev
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.deck import Deck
 from quarterdeck.core.nouns import Slice, Task
-from quarterdeck.core.policy import make_policy
+from quarterdeck.core.policy import Fifo, make_policy
 from quarterdeck.core.policy.slicing import shot_s
 from quarterdeck.core.state import Step
 from quarterdeck.errors import QuarterdeckError
@@ -47,6 +47,7 @@ class _Run:
         for slice in self._twin.slices.values():
             self._fly(slice)
         self._go()
+        self._twin.policy = Fifo()  # else deck and policy keep each other until a collector comes by
 
     def _go(self) -> None:
         twin = self._twin

@@ -76,7 +76,8 @@ class Facility(msgspec.Struct, frozen=True, kw_only=True):
             raise Invalid("facility", "needs a scale above 0, a day or more, and an error that is not negative")
         name = "facility" if self.scale == 1 else f"facility-x{self.scale:g}"
         return Workload(
-            name=name, site="superconducting" if self.scale == 1 else "centre", jobs=_Jobs(self), seed=self.seed
+            name=name, site="superconducting" if self.scale == 1 else "centre", jobs=_Jobs(self), seed=self.seed,
+            ask_every=max(20, round(self.scale * self.days)),
         )  # fmt: skip
 
 

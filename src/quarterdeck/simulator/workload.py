@@ -73,7 +73,8 @@ class Workload(msgspec.Struct, kw_only=True):
     """A name, the jobs in order of arrival, and the site they were made for (or its name).
 
     `jobs` may be an iterator, and is then good for one run. With a `population` the arrival times do not count: so many
-    jobs are there at any time, and the next one comes when one ends.
+    jobs are there at any time, and the next one comes when one ends. Every `ask_every`-th task is worth asking for its
+    estimate: the rest would say the same, and asking takes milliseconds.
     """
 
     name: str
@@ -81,6 +82,7 @@ class Workload(msgspec.Struct, kw_only=True):
     jobs: Iterable[Job]
     seed: int = 0
     population: int = 0
+    ask_every: int = 20
 
 
 def together(name: str, *workloads: Workload) -> Workload:

@@ -123,8 +123,9 @@ class Ranked:
             rival = int(values.argmax())
             if values[rival] == value and cause == "order":  # equals go in order of arrival
                 equals = np.append(np.flatnonzero(values == value), row)
-                rival, row = row, int(equals[queue.seq[equals].argmin()])
-                values[rival], values[row] = value, NEVER
+                values[equals] = value
+                row, rival = equals[np.argsort(queue.seq[equals])[:2]].tolist()
+                values[row] = NEVER
             task = queue.head(row)
             shots = self._facts.fit(moment.device, task, moment.gap_s)
             if shots:
