@@ -60,14 +60,19 @@ class Place:
         self.directory.chmod(0o755)
         self.python = self.directory / "bin" / "python"
         version = f"python{sys.version_info[0]}.{sys.version_info[1]}"
-        binds = {"py": Path(sys.base_prefix), "venv": Path(sys.prefix), "src": ROOT / "src", "examples": ROOT / "examples"}
+        binds = {
+            "py": Path(sys.base_prefix),
+            "venv": Path(sys.prefix),
+            "src": ROOT / "src",
+            "examples": ROOT / "examples",
+        }
         for name in (*binds, "bin"):
             (self.directory / name).mkdir()
         packages = f"{self.directory}/venv/lib/{version}/site-packages"
         self.python.write_text(
             "#!/bin/sh\n"
-            f"export PYTHONPATH={self.directory}/src:{packages} PYTHONHOME={self.directory}/py PYTHONDONTWRITEBYTECODE=1\n"
-            f"export LD_LIBRARY_PATH={self.directory}/py/lib OPENBLAS_NUM_THREADS=1\n"
+            f"export PYTHONPATH={self.directory}/src:{packages} PYTHONHOME={self.directory}/py\n"
+            f"export LD_LIBRARY_PATH={self.directory}/py/lib OPENBLAS_NUM_THREADS=1 PYTHONDONTWRITEBYTECODE=1\n"
             f'exec {self.directory}/py/bin/{version} "$@"\n'
         )  # fmt: skip
         qdeck = self.directory / "bin" / "qdeck"

@@ -193,7 +193,9 @@ class Slurm:
             capture_output=True, text=True, timeout=within_s + 10, check=False,
         )  # fmt: skip
         if check:
-            assert done.returncode == 0, f"{command}: {done.returncode} {done.stdout}{done.stderr}{self.log('slurmctld')}"
+            assert done.returncode == 0, (
+                f"{command}: {done.returncode} {done.stdout}{done.stderr}{self.log('slurmctld')}"
+            )
         return done
 
     def popen(self, *command: str | Path, user: str = "nobody", **environ: str) -> subprocess.Popen[str]:

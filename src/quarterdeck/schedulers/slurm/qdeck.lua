@@ -28,6 +28,11 @@ local function refuse(sentence)
   return slurm.ERROR
 end
 
+local function remark(job, kind, text)
+  local before = (job.admin_comment ~= nil and job.admin_comment ~= "") and (job.admin_comment .. " ") or ""
+  job.admin_comment = before .. "[qdeck " .. kind .. ": " .. string.gsub(text, "[%[%]]", "") .. "]"
+end
+
 local function read_state()
   local known = { devices = {}, names = {}, written = 0 }
   local file = io.open(qdeck.state, "r")
@@ -84,8 +89,7 @@ local function why_not_now(qpus, known)
   return nil
 end
 
--- From slurm_job_submit. slurm.SUCCESS, or slurm.ERROR after a sentence to the user.
-function qdeck.submit(job, partitions, uid)
+local function submit(job)
   local qpus = option(job, "qpu")
   if qpus == nil then
     if asks_for_gres(job) then return refuse("ask for a QPU with --qpu=NAME, not with --gres") end
@@ -98,18 +102,35 @@ function qdeck.submit(job, partitions, uid)
   if class ~= nil and class ~= "production" and class ~= "test" and class ~= "development" then
     return refuse("--qpu-class is production, test or development")
   end
+  local project = option(job, "qpu_project")
+  if project ~= nil and string.find(project, "[%s%[%]]") then return refuse("--qpu-project is one word") end
   local known = read_state()
   local wanted, why = gres(qpus, mode, known)
   if wanted == nil then return refuse(why) end
   job.tres_per_node = job.tres_per_node ~= nil and (job.tres_per_node .. "," .. wanted) or wanted
   if job.partition == nil and known.partition ~= nil then job.partition = known.partition end
+  local asks = {} -- for the agent, which sees no options
+  if class ~= nil then asks[#asks + 1] = "class=" .. class end
+  if project ~= nil then asks[#asks + 1] = "project=" .. project end
+  if mode ~= "shared" then asks[#asks + 1] = "mode=" .. mode end
+  if #asks > 0 then remark(job, "asks", table.concat(asks, " ")) end
   local wait = why_not_now(qpus, known)
   if wait ~= nil and job.priority ~= 0 then -- 0: the user holds it
     job.priority = 0
-    job.admin_comment = "[qdeck held: " .. string.gsub(wait, "[%[%]]", "") .. "]"
+    remark(job, "held", wait)
     slurm.log_user("quarterdeck: the job waits: %s", wait)
   end
   return slurm.SUCCESS
+end
+
+-- From slurm_job_submit. slurm.SUCCESS, or slurm.ERROR after a sentence to the user. A defect of ours stops no job
+-- that wants no QPU.
+function qdeck.submit(job, partitions, uid)
+  local ok, rc = pcall(submit, job)
+  if ok then return rc end
+  slurm.log_error("quarterdeck: %s", tostring(rc))
+  if option(job, "qpu") == nil then return slurm.SUCCESS end
+  return refuse("job_submit.lua failed; tell the administrator to look into slurmctld's log")
 end
 
 -- From slurm_job_modify: a QPU cannot be added to a job, or taken from it, behind Quarterdeck's back.

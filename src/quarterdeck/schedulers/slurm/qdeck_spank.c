@@ -5,6 +5,7 @@
  * All knowledge is in the helper. It is called
  *   helper check QPUS CLASS PROJECT MODE     before a submission, as the user: may this be asked for?
  *   helper access JOB UID HET_JOB HET_SIZE   in every step on its node, as root: prints NAME=VALUE lines
+ *   helper usage JOB UID                     at the end of a batch script, as root: writes down what was used
  * and ends with 0, or with another status after a line "error: SENTENCE". "note: SENTENCE" is passed on to the user.
  *
  * A failure in a step is remembered and told in task_init, which fails the task alone: returned earlier, it would make
@@ -224,4 +225,26 @@ int slurm_spank_task_init(spank_t spank, int count, char **arguments)
         return 0;
     slurm_error("quarterdeck: %s", failure);
     return -1;
+}
+
+/* The batch script has ended and the job has not: the last moment at which Slurm takes its usage. */
+int slurm_spank_exit(spank_t spank, int count, char **arguments)
+{
+    uint32_t job = 0, step = 0;
+    uid_t uid = (uid_t)-1;
+    char texts[2][16];
+    char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
+    (void)count, (void)arguments;
+    if (spank_context() != S_CTX_REMOTE || !asked[QPU][0] || failure[0])
+        return 0;
+    spank_get_item(spank, S_JOB_ID, &job);
+    spank_get_item(spank, S_JOB_STEPID, &step);
+    spank_get_item(spank, S_JOB_UID, &uid);
+    if (step != SLURM_BATCH_SCRIPT)
+        return 0;
+    snprintf(texts[0], sizeof texts[0], "%u", job);
+    snprintf(texts[1], sizeof texts[1], "%u", (unsigned)uid);
+    char *words[] = {helper, "usage", texts[0], texts[1], NULL};
+    call(spank, words, environment);
+    return 0;
 }

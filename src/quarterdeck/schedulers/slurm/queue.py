@@ -39,6 +39,7 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
     array_task_id: int | None = None
     het_job_id: int | None = 0
     start_time: int = 0
+    restart_cnt: int = 0
 
     @property
     def qpus(self) -> dict[str, int]:
@@ -64,13 +65,13 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
         return self.job_state == "PENDING" and self.priority == 0
 
     @property
-    def whole(self) -> str:
-        """What to hold or release it by: Slurm does that for arrays and heterogeneous jobs as a whole."""
-        return str(self.het_job_id or self.array_job_id or self.job_id)
+    def handle(self) -> str:
+        """What Slurm's commands call it. An array's tasks that still wait together are one, a heterogeneous job is one.
 
-    @property
-    def one(self) -> str:
-        """What to write a comment to it by: the raw id of an array's last task stands for the whole array."""
+        The raw id of an array's last task stands for the whole array, so that a task is ARRAY_TASK.
+        """
+        if self.het_job_id:
+            return str(self.het_job_id)
         if self.array_job_id and self.array_task_id is not None:
             return f"{self.array_job_id}_{self.array_task_id}"
         return str(self.job_id)
@@ -135,7 +136,9 @@ class Queue:
     def account(self, job: str, text: str) -> None:
         """Write the AdminComment of a job that has ended, into slurmdbd."""
         cluster = self._settings.cluster
-        self._run("sacctmgr", "-i", "modify", "job", f"JobId={job}", f"Cluster={cluster}", "set", f"AdminComment={text}")
+        self._run(
+            "sacctmgr", "-i", "modify", "job", f"JobId={job}", f"Cluster={cluster}", "set", f"AdminComment={text}"
+        )
 
     def tell(self, job: str, text: str) -> None:
         """A line on the standard error of a job's srun or salloc."""

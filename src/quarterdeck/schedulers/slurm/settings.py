@@ -43,6 +43,7 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         conf: Its slurm.conf; empty for where Slurm looks by itself.
         bin: Where Slurm's commands are, if not on the usual path.
         partition: Where jobs with a QPU go that name none; empty leaves it to Slurm.
+        nodes: The nodes that have the QPUs.
         state: File that tells job_submit.lua which QPUs take work; on the controller's machine.
         every_s: How often the agent looks.
         command_s: Longest that a command of Slurm may take: they hang while there is no controller.
@@ -57,6 +58,7 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     conf: str = ""
     bin: str = ""
     partition: str = ""
+    nodes: tuple[str, ...] = ()
     state: str = "/run/quarterdeck/slurm.state"
     every_s: Positive = 5.0
     command_s: Positive = 10.0
