@@ -23,6 +23,7 @@ from quarterdeck.cli import (
     serve,
     session,
     simulate,
+    slurm,
     submit,
     tasks,
     usage,

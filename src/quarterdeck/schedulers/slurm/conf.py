@@ -60,7 +60,7 @@ def slurm_conf(text: str, settings: Mapping[str, str], nodes: Mapping[str, str])
         ours.append(f"{key}={wanted}")
     for node, gres in nodes.items():
         lines = _with_gres(lines, node, gres)
-    return append("".join(f"{line}\n" for line in lines), ours)
+    return "".join(f"{line}\n" for line in lines) + block(ours)
 
 
 def _with_gres(lines: Sequence[str], node: str, gres: str) -> list[str]:
