@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import time
-from pathlib import Path
 from typing import Any
 
 from quarterdeck.schedulers.contract import Contract
@@ -44,6 +43,21 @@ qos = { gold = "production" }
 [projects]
 account = { phys = "atoms" }
 """
+HYBRID = """\
+# A hybrid job: classical steps between tasks on its QPU.
+import os, sys
+import quarterdeck
+rounds, shots = int(sys.argv[1]), int(sys.argv[2])
+form, text = ("opaque", "x") if os.environ["QDECK_DEVICE"] == "slow" else ("pulser", open(sys.argv[3]).read())
+with quarterdeck.connect() as client:
+    program = client.upload(text, format=form)
+    for turn in range(rounds):
+        task = client.submit(program, shots=shots, name=f"turn {turn}")
+        print("task", task.id, flush=True)
+        task.wait()
+        print("counts", sum(task.result().counts.values()), flush=True)
+print("good", flush=True)
+"""
 DEVICES = {"fresnel-emulator": 4, "slow": 2}
 
 
@@ -60,6 +74,8 @@ class Quantum:
         self.settings.parent.mkdir(parents=True)
         self.settings.write_text(SETTINGS)
         self.contract = Contract(Door(self.url))
+        self.program = self.dir / "jobs" / "hybrid.py"
+        self.program.write_text(HYBRID)
         self._daemon: subprocess.Popen[bytes] | None = None
         self._agent: subprocess.Popen[bytes] | None = None
 
@@ -137,6 +153,10 @@ class Quantum:
         """The end of what they printed."""
         return "".join(path.read_text()[-2000:] for path in (self.dir / "log").glob(f"{name}*.log"))
 
+    def hybrid(self, rounds: int, shots: int) -> str:
+        """A shell command that runs a hybrid program on the job's QPU."""
+        return f"python {self.program} {rounds} {shots} {self.dir}/examples/programs/afm_chain.json"
+
     # -- looking ----------------------------------------------------------------------------------------------------
 
     def qdeck(self, *words: str, user: str = "root", check: bool = True) -> Any:
@@ -165,8 +185,3 @@ def _end(process: subprocess.Popen[bytes] | None) -> None:
     # nsenter without --fork becomes the program, so that this is its process id
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
-
-
-def script(name: str) -> Path:
-    """A job script of the tests."""
-    return Path(__file__).with_name(name)

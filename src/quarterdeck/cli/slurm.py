@@ -89,7 +89,7 @@ def install(
     elif not changes:
         print("Nothing to change.")
     elif apply:
-        print("Done. Next: the same on every other machine, restart slurmctld and slurmd, and run the agent beside slurmctld: "
+        print("Done. Next: the same on every other machine, restart slurmctld and slurmd, run the agent beside slurmctld: "
               f"qdeck slurm agent --config {where.config}")  # fmt: skip
     elif remove:
         print("Done. Next: the same on every other machine, then restart slurmctld and slurmd.")
@@ -142,13 +142,12 @@ def agent(
 
 def _agent(config: Path | None) -> Agent:
     from quarterdeck.schedulers.contract import Contract
-    from quarterdeck.schedulers.door import Door
     from quarterdeck.schedulers.slurm.agent import Agent
     from quarterdeck.schedulers.slurm.queue import Queue
     from quarterdeck.schedulers.slurm.settings import load
 
     settings = load(config)
-    return Agent(settings, Contract(Door(settings.url, timeout_s=settings.command_s)), Queue(settings))
+    return Agent(settings, Contract(settings.door), Queue(settings))
 
 
 def _tell(look: Look, as_json: bool, always: bool = False) -> None:
@@ -182,7 +181,6 @@ def status(
         qdeck slurm status 1234
     """
     from quarterdeck.schedulers.contract import Contract
-    from quarterdeck.schedulers.door import Door
     from quarterdeck.schedulers.slurm.queue import Queue
     from quarterdeck.schedulers.slurm.settings import load
 
@@ -190,7 +188,7 @@ def status(
     told: dict[str, str] = {}
     away = ""
     try:
-        found = Contract(Door(settings.url, timeout_s=settings.command_s)).devices()
+        found = Contract(settings.door).devices()
         told = {device.name: f"{device.status}{f': {device.reason}' if device.reason else ''}" for device in found}
     except QuarterdeckError as error:
         away = str(error)

@@ -13,6 +13,7 @@ from quarterdeck.schedulers.slurm.settings import SlurmSettings
 WRITTEN = "Written by `qdeck slurm install`; do not edit, run it again."
 ABOUT = {
     "url": "The daemon, as every machine reaches it: http://HOST:PORT, or unix:///PATH where all is one machine.",
+    "munge_socket": "munged's socket, if not the usual one; for a daemon that is reached over HTTP.",
     "cluster": "Slurm's ClusterName; part of the jobs' ids in the daemon.",
     "conf": "Its slurm.conf.",
     "bin": "Where Slurm's commands are, if not on the usual path.",

@@ -29,7 +29,6 @@ from quarterdeck.errors import (
     Unavailable,
 )
 from quarterdeck.schedulers.contract import Contract
-from quarterdeck.schedulers.door import Door
 from quarterdeck.schedulers.environment import environment
 from quarterdeck.schedulers.slurm import remark
 from quarterdeck.schedulers.slurm.queue import Facts, Queue
@@ -46,7 +45,7 @@ def main(arguments: Sequence[str]) -> int:
     action = arguments[0] if arguments else ""
     try:
         settings = load()
-        hook = Hook(settings, Contract(Door(settings.url, timeout_s=settings.command_s)), Queue(settings))
+        hook = Hook(settings, Contract(settings.door), Queue(settings))
         if action == "prolog":
             return hook.prolog(os.environ)
         if action == "epilog":

@@ -232,6 +232,9 @@ def settings_of(where: Places, **given: object) -> SlurmSettings:
     told: dict[str, object] = {"conf": str(where.slurm_conf), "url": known.url or HERE}
     if cluster := conf.value(text, "ClusterName"):
         told["cluster"] = cluster.lower()
+    for word in conf.value(text, "AuthInfo").split(","):
+        if word.startswith("socket="):
+            told["munge_socket"] = word.removeprefix("socket=")
     told["accounting"] = conf.value(text, "AccountingStorageType").endswith("slurmdbd")
     told |= {name: value for name, value in given.items() if value}
     return msgspec.structs.replace(known, **told)

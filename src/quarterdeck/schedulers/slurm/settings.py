@@ -11,6 +11,7 @@ import msgspec
 from msgspec import Meta
 
 from quarterdeck.errors import Invalid
+from quarterdeck.schedulers.door import Door
 
 Class = Literal["production", "test", "development"]
 RANK: dict[str, int] = {"development": 0, "test": 1, "production": 2}
@@ -39,6 +40,7 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
 
     Attributes:
         url: The daemon, for the controller and for every node: http://HOST:PORT, or unix:///PATH on one machine.
+        munge_socket: munged's, if not the usual one; for a daemon that is reached over HTTP.
         cluster: Slurm's ClusterName; part of the job's id in the daemon.
         conf: Its slurm.conf; empty for where Slurm looks by itself.
         bin: Where Slurm's commands are, if not on the usual path.
@@ -54,6 +56,7 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     """
 
     url: str = ""
+    munge_socket: str = ""
     cluster: str = "cluster"
     conf: str = ""
     bin: str = ""
@@ -68,6 +71,11 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     devices: dict[str, Count] = {}
     classes: Classes = Classes()
     projects: Projects = Projects()
+
+    @property
+    def door(self) -> Door:
+        """The way to the daemon."""
+        return Door(self.url, munge_socket=self.munge_socket, timeout_s=self.command_s)
 
     def class_of(self, partition: str, qos: str, asked: str = "") -> str:
         """A job's class. Asking for a lower one is allowed. Raises `Invalid` for a higher one."""
