@@ -247,7 +247,8 @@ def test_without_the_agent_jobs_wait_until_it_is_back(site: Quantum) -> None:
         (["--qpu=nosuch"], "there"),
         (["--qpu=slow,fresnel-emulator", "--qpu-mode=exclusive"], "itself alone"),
         (["--qpu=slow", "--qpu-class=best"], "production, test, development"),
-        (["--qpu=slow", "--qpu-project=closed"], "closed"),
+        (["--qpu=slow", "--qpu-project=closed"], "no member of project closed"),
+        (["--qpu=slow", "--qpu-project=strict", "--qpu-class=test"], "is for development work"),
         (["--gres=qpu:slow:1"], "--qpu=NAME"),
         (["--qpu=slow", "--gres=qpu:slow:1"], "leave the qpu out"),
         (["--qpu=a b"], "no value"),
@@ -255,7 +256,8 @@ def test_without_the_agent_jobs_wait_until_it_is_back(site: Quantum) -> None:
     ids=lambda value: "".join(value) if isinstance(value, list) else "",
 )
 def test_a_submission_that_never_could_start_is_refused(site: Quantum, options: list[str], why: str) -> None:
-    site.qdeck("project", "set", "closed", "--add", "root", "--drop", ALICE)
+    site.qdeck("project", "set", "closed", "--add", "root")
+    site.qdeck("project", "set", "strict", "--class", "development")
     for command in (["sbatch", "--wrap", "true"], ["srun", "true"], ["salloc", "true"]):
         done = site.slurm.run(command[0], *options, *command[1:], check=False)
         assert done.returncode != 0 and why in done.stderr, done.stderr
@@ -264,6 +266,7 @@ def test_a_submission_that_never_could_start_is_refused(site: Quantum, options: 
 
 def test_a_job_over_budget_is_held_with_the_reason_and_starts_when_there_is_more(site: Quantum) -> None:
     """The account is not known before the submission, so that the start refuses: no node is lost, nothing runs."""
+    site.qdeck("project", "set", "atoms")
     site.qdeck("project", "budget", "atoms", "--shots", "0")
     job = site.slurm.sbatch(site.hybrid(1, 5), "--qpu=slow", "-A", "phys", "-t", "5")
     waits(site, job, "project atoms")

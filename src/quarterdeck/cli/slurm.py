@@ -89,7 +89,7 @@ def install(
     elif not changes:
         print("Nothing to change.")
     elif apply:
-        print("Done. Next: the same on every other machine, restart slurmctld and slurmd, run the agent beside slurmctld: "
+        print("Done. Next: the same on every machine, restart slurmctld and slurmd, run the agent beside slurmctld: "
               f"qdeck slurm agent --config {where.config}")  # fmt: skip
     elif remove:
         print("Done. Next: the same on every other machine, then restart slurmctld and slurmd.")
