@@ -9,8 +9,9 @@ import subprocess
 import time
 from typing import Any
 
+from quarterdeck import wire
 from quarterdeck.schedulers.contract import Contract
-from quarterdeck.schedulers.door import Door
+from quarterdeck.schedulers.door import Door, path
 from tests.clusters.slurm import NODES, Slurm
 
 CONFIG = """\
@@ -164,6 +165,10 @@ class Quantum:
         done = self.slurm.run("qdeck", *words, "--json", user=user, check=check, QDECK_URL=self.url,
                               QDECK_SLURM=self.settings, HOME=self.dir / "jobs")  # fmt: skip
         return json.loads(done.stdout)
+
+    def task(self, id: str) -> wire.Task:
+        """A task in the daemon."""
+        return self.contract.door.ask("GET", path("tasks", id), wire.Task)
 
     def open_jobs(self) -> list[str]:
         """Slurm's ids of the jobs that have QPUs."""

@@ -133,9 +133,10 @@ function qdeck.submit(job, partitions, uid)
   return refuse("job_submit.lua failed; tell the administrator to look into slurmctld's log")
 end
 
--- From slurm_job_modify: a QPU cannot be added to a job, or taken from it, behind Quarterdeck's back.
+-- From slurm_job_modify: a QPU cannot be added to a job, or taken from it, behind Quarterdeck's back. Slurm passes no
+-- sentence on to the user there.
 function qdeck.modify(job, record, partitions, uid)
-  if asks_for_gres(job) then return refuse("the QPUs of a job cannot be changed; submit it anew with --qpu=NAME") end
+  if asks_for_gres(job) then return slurm.ESLURM_ACCESS_DENIED or slurm.ERROR end
   return slurm.SUCCESS
 end
 
