@@ -301,7 +301,7 @@ def test_scancel_stops_the_task(site: Quantum) -> None:
 
 
 def test_kill_9_of_slurmstepd(site: Quantum) -> None:
-    """Slurm 22.05 takes a batch job without its slurmstepd for running, until its time is over or it is cancelled.
+    """Slurm 22.05 takes a job without its slurmstepd for running, until its time is over or it is cancelled.
 
     The script, which nobody can end any more, loses its QPU then.
     """
@@ -313,16 +313,6 @@ def test_kill_9_of_slurmstepd(site: Quantum) -> None:
     site.slurm.run("scancel", str(job))
     site.slurm.until(lambda: not site.open_jobs(), 20, "the dead job keeps its QPU")
     site.slurm.until(lambda: site.task(task).state == "cancelled", 20, "the orphan's task goes on")
-
-
-def test_kill_9_of_an_interactive_steps_slurmstepd(site: Quantum) -> None:
-    step = site.slurm.popen("srun", "--qpu=slow", "-t5", *site.hybrid(1, 10000).split(), user=BOB)
-    assert step.stdout is not None and step.stdout.readline().startswith("task")
-    for pid in site.slurm.steps():
-        os.kill(pid, signal.SIGKILL)
-    assert step.wait(60) != 0
-    step.communicate()
-    site.slurm.until(lambda: not site.open_jobs(), 20, "the dead job keeps its QPU")
 
 
 def test_kill_9_of_slurmctld(site: Quantum) -> None:
