@@ -316,9 +316,15 @@ def test_kill_9_of_slurmstepd(site: Quantum) -> None:
 
 
 def test_kill_9_of_slurmctld(site: Quantum) -> None:
-    """A running job goes on and its end, which nobody was told, is made good."""
-    job = site.slurm.sbatch(site.hybrid(2, 30), "--qpu=slow", "-t", "5")
+    """A running job goes on and its end, which nobody was told, is made good.
+
+    Slurm saves its state within seconds. What started after that it knows as pending when it is back, starts again, and
+    drains the node for the "Duplicate jobid": with or without a QPU, so that the test waits for the state.
+    """
+    job = site.slurm.sbatch(site.hybrid(100, 10), "--qpu=slow", "-t", "5")
     running_job(site, job)
+    saved, begun = site.dir / "state" / "job_state", time.time()
+    site.slurm.until(lambda: saved.exists() and saved.stat().st_mtime > begun, 20, "Slurm saves no state")
     site.slurm.kill("slurmctld")
     site.slurm.until(lambda: "good" in site.slurm.output(job), 60, "the job stopped with the controller")
     assert site.open_jobs() == [str(job)]  # without a controller nothing is taken back
