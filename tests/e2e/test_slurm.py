@@ -321,12 +321,18 @@ def test_kill_9_of_slurmctld(site: Quantum) -> None:
     Slurm saves its state within seconds. What started after that it knows as pending when it is back, starts again, and
     drains the node for the "Duplicate jobid": with or without a QPU, so that the test waits for the state.
     """
-    job = site.slurm.sbatch(site.hybrid(100, 10), "--qpu=slow", "-t", "5")
+    turns = f"until [ -e stop ]; do {site.hybrid(1, 10)}; done; echo over"
+    job = site.slurm.sbatch(turns, "--qpu=slow", "-t", "5")
     running_job(site, job)
     saved, begun = site.dir / "state" / "job_state", time.time()
-    site.slurm.until(lambda: saved.exists() and saved.stat().st_mtime > begun, 20, "Slurm saves no state")
+    site.slurm.until(lambda: saved.exists() and saved.stat().st_mtime > begun, 40, "Slurm saves no state")
     site.slurm.kill("slurmctld")
-    site.slurm.until(lambda: "good" in site.slurm.output(job), 60, "the job stopped with the controller")
+    before = site.slurm.output(job).count("good")
+    site.slurm.until(
+        lambda: site.slurm.output(job).count("good") > before + 1, 30, "the job stopped with the controller"
+    )
+    (site.dir / "jobs" / "stop").touch()
+    site.slurm.until(lambda: "over" in site.slurm.output(job), 30, "the job does not end")
     assert site.open_jobs() == [str(job)]  # without a controller nothing is taken back
     site.slurm.start("slurmctld")
     site.slurm.until(lambda: site.slurm.root("scontrol", "ping", check=False).returncode == 0, 20, "no controller")

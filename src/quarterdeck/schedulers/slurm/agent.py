@@ -162,14 +162,14 @@ class Agent:
         stale: set[str] = set()
         for each in opened:
             job = queue.get(each.id)
-            if job is not None and job.job_state == "PENDING":
-                stale.add(each.id)  # it was queued again; or it starts this very moment, which the next look tells
-                if each.id in self._stale and job.held:
-                    self._try(look, lambda each=each, job=job: self._release(look, each, job))  # type: ignore[misc]
-            elif job is None or job.over:
-                self._try(look, lambda each=each, job=job: self._release(look, each, job))  # type: ignore[misc]
-            else:
-                self._try(look, lambda each=each, job=job: self._running(look, each, job))  # type: ignore[misc]
+            act = self._release if job is None or job.over else self._running
+            if job is not None and job.job_state in ("PENDING", "COMPLETING"):
+                # it is queued again, or ends; or it starts this very moment, and its hooks may be at work
+                stale.add(each.id)
+                if each.id not in self._stale or (job.job_state == "PENDING" and not job.held):
+                    continue
+                act = self._release
+            self._try(look, lambda act=act, each=each, job=job: act(look, each, job))  # type: ignore[misc]
         self._stale = stale
 
     def _release(self, look: Look, each: wire.Job, job: SlurmJob | None) -> None:
@@ -180,7 +180,8 @@ class Agent:
             text = remark.write(job.comment if job else "", "usage", told(done.usage))
             self._queue.account(each.id.rpartition(":")[2], text)
 
-    def _running(self, look: Look, each: wire.Job, job: SlurmJob) -> None:
+    def _running(self, look: Look, each: wire.Job, job: SlurmJob | None) -> None:
+        assert job is not None
         if each.expires_s - self._clock() < RENEW_S:
             self._contract.renew(each.id, self._settings.grace_s + RENEW_S if job.walltime_s else DAY_S)
             look.renewed.append(job.handle)
