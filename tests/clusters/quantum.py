@@ -182,7 +182,7 @@ class Quantum:
         """Nodes that no job can have any more, with the reason. There must never be one."""
         lines = self.slurm.root("sinfo", "-h", "-N", "-o", "%N %T %E").stdout.splitlines()
         assert {line.split()[0] for line in lines} == set(NODES)
-        return [line for line in lines if line.split()[1] not in ("idle", "mixed", "allocated", "completing")]
+        return [line for line in lines if any(bad in line.split()[1] for bad in ("drain", "down", "fail"))]
 
 
 def _end(process: subprocess.Popen[bytes] | None) -> None:
