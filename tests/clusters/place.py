@@ -66,6 +66,8 @@ class Place:
             "src": ROOT / "src",
             "examples": ROOT / "examples",
         }
+        if (clients := ROOT / ".tools" / "clients").exists():
+            binds["clients"] = clients
         for name in (*binds, "bin"):
             (self.directory / name).mkdir()
         packages = f"{self.directory}/venv/lib/{version}/site-packages"

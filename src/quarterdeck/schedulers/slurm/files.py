@@ -65,7 +65,7 @@ def controller_hook(action: str, helper: Path, site: str) -> str:
     if site:
         lines += [f"{shlex.quote(site)} || exit $?"]
     lines += [
-        '[ -n "$SPANK__SLURM_SPANK_OPTION_quarterdeck_qpu" ] || exit 0', f"exec {shlex.quote(str(helper))} {action}",
+        '[ -n "${SPANK_QDECK_QPU#none}" ] || exit 0', f"exec {shlex.quote(str(helper))} {action}",
     ]  # fmt: skip
     return "\n".join(lines) + "\n"
 

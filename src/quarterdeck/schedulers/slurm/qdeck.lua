@@ -12,15 +12,23 @@ local qdeck = {
 
 local PREFIX = "_SLURM_SPANK_OPTION_quarterdeck_"
 
-local function option(job, name)
+local function given(job, name)
   local env = job.spank_job_env
   local i = 0
   while env ~= nil and env[i] ~= nil do -- counts from 0
-    local value = string.match(env[i], "^" .. PREFIX .. name .. "=(.*)$")
+    local value = string.match(env[i], "^" .. name .. "=(.*)$")
     if value ~= nil and value ~= "" then return value end
     i = i + 1
   end
   return nil
+end
+
+local function option(job, name) return given(job, PREFIX .. name) end
+
+-- What the job itself asks for, as the plugin says: its option may be that of an earlier component.
+local function asked_qpus(job)
+  local qpus = given(job, "QDECK_QPU")
+  return qpus ~= "none" and qpus or nil
 end
 
 local function refuse(sentence)
@@ -90,7 +98,7 @@ local function why_not_now(qpus, known)
 end
 
 local function submit(job)
-  local qpus = option(job, "qpu")
+  local qpus = asked_qpus(job)
   if qpus == nil then
     if asks_for_gres(job) then return refuse("ask for a QPU with --qpu=NAME, not with --gres") end
     return slurm.SUCCESS
@@ -129,7 +137,7 @@ function qdeck.submit(job, partitions, uid)
   local ok, rc = pcall(submit, job)
   if ok then return rc end
   slurm.log_error("quarterdeck: %s", tostring(rc))
-  if option(job, "qpu") == nil then return slurm.SUCCESS end
+  if asked_qpus(job) == nil then return slurm.SUCCESS end
   return refuse("job_submit.lua failed; tell the administrator to look into slurmctld's log")
 end
 

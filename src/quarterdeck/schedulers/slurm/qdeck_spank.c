@@ -30,7 +30,8 @@ SPANK_PLUGIN(quarterdeck, 1)
 
 enum { QPU, CLASS, PROJECT, MODE, OPTIONS };
 
-static char asked[OPTIONS][256];
+static char asked[OPTIONS][256], before[256];
+static int calls, inherited;
 static char helper[512], failure[512];
 static int timeout_s = 20;
 
@@ -40,6 +41,11 @@ static int on_option(int option, const char *text, int remote)
     if (!text || !*text || strlen(text) >= sizeof asked[0] || strpbrk(text, " \t\n\r\"'\\=")) {
         slurm_error("quarterdeck: this is no value for the option: %.100s", text ? text : "");
         return -1;
+    }
+    if (option == QPU) {
+        if (!calls++)
+            inherited = getenv("_SLURM_SPANK_OPTION_quarterdeck_qpu") != NULL;
+        snprintf(before, sizeof before, "%s", asked[QPU]);
     }
     snprintf(asked[option], sizeof asked[option], "%s", text);
     return 0;
@@ -170,6 +176,20 @@ static int check(void)
     return 0;
 }
 
+/* Once for each component of a heterogeneous job. Slurm (22.05) keeps an option in its own environment and gives it
+ * once more, last, to every later component, and to what is submitted from within a job. What was asked for itself is
+ * then the value before, if there is one. It goes to job_submit.lua and slurmctld's hooks as QDECK_QPU. */
+static int submit(spank_t spank)
+{
+    if (inherited)
+        snprintf(asked[QPU], sizeof asked[QPU], "%s", calls > 1 ? before : "");
+    int refused = asked[QPU][0] ? check() : 0;
+    spank_job_control_setenv(spank, "QDECK_QPU", asked[QPU][0] ? asked[QPU] : "none", 1);
+    calls = inherited = 0;
+    asked[QPU][0] = 0;
+    return refused;
+}
+
 /* In every step, as root: the session's variables. */
 static void access_qpu(spank_t spank)
 {
@@ -180,7 +200,8 @@ static void access_qpu(spank_t spank)
     spank_get_item(spank, S_JOB_ID, &job);
     spank_get_item(spank, S_JOB_STEPID, &step);
     spank_get_item(spank, S_JOB_UID, &uid);
-    spank_getenv(spank, "SLURM_HET_JOB_ID", het_job, sizeof het_job);
+    if (spank_getenv(spank, "SLURM_JOB_ID_HET_GROUP_0", het_job, sizeof het_job) != ESPANK_SUCCESS)
+        het_job[0] = 0; /* SLURM_HET_JOB_ID is in hooks only */
     spank_getenv(spank, "SLURM_HET_SIZE", het_size, sizeof het_size);
     if (step == SLURM_EXTERN_CONT || (!asked[QPU][0] && !het_size[0]))
         return;
@@ -207,9 +228,9 @@ int slurm_spank_init_post_opt(spank_t spank, int count, char **arguments)
     case S_CTX_LOCAL:
         if (getenv("SLURM_JOB_ID")) /* a step of a job that was checked */
             return 0;
-        return asked[QPU][0] ? check() : 0;
+        return submit(spank);
     case S_CTX_ALLOCATOR:
-        return asked[QPU][0] ? check() : 0;
+        return submit(spank);
     case S_CTX_REMOTE:
         access_qpu(spank);
         return 0;

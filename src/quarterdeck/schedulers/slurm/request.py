@@ -17,6 +17,9 @@ MANAGER = "slurm"
 OPTION = "SPANK__SLURM_SPANK_OPTION_quarterdeck_"
 """How the SPANK plugin's options reach PrologSlurmctld (Slurm 22.05)."""
 
+QPUS, NONE = "SPANK_QDECK_QPU", "none"
+"""What the job itself asks for, as the plugin says: Slurm gives later components of a job earlier ones' options, too."""
+
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
     """The values of --qpu, --qpu-class, --qpu-project, --qpu-mode; empty where not given."""
@@ -34,8 +37,9 @@ def job_id(settings: SlurmSettings, job: int | str) -> str:
 
 def asked(environ: Mapping[str, str]) -> Asked:
     """From the environment of slurmctld's hooks."""
-    given = [environ.get(f"{OPTION}{name}", "") for name in ("qpu", "qpu_class", "qpu_project", "qpu_mode")]
-    return Asked(qpus=given[0], class_=given[1], project=given[2], mode=given[3])
+    given = [environ.get(f"{OPTION}{name}", "") for name in ("qpu_class", "qpu_project", "qpu_mode")]
+    qpus = environ.get(QPUS, "")
+    return Asked(qpus="" if qpus == NONE else qpus, class_=given[0], project=given[1], mode=given[2])
 
 
 def request(settings: SlurmSettings, job: int | str, user: str, asked: Asked, facts: Facts) -> JobRequest:
