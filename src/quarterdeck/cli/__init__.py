@@ -23,6 +23,7 @@ from quarterdeck.cli import (
     serve,
     session,
     simulate,
+    slurm,
     submit,
     tasks,
     usage,
@@ -63,8 +64,8 @@ def options(
 
 
 for module in (
-    serve, init, demo, devices, submit, tasks, session, jobs, window, policy, run, project, usage, events, replay,
-    simulate, import_warden, bench, version,
+    serve, init, demo, devices, submit, tasks, session, jobs, window, policy, run, project, usage, events, slurm,
+    replay, simulate, import_warden, bench, version,
 ):  # fmt: skip
     module.add(app)
 
