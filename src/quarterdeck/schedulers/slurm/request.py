@@ -18,7 +18,7 @@ OPTION = "SPANK__SLURM_SPANK_OPTION_quarterdeck_"
 """How the SPANK plugin's options reach PrologSlurmctld (Slurm 22.05)."""
 
 QPUS, NONE = "SPANK_QDECK_QPU", "none"
-"""What the job itself asks for, as the plugin says: Slurm gives later components of a job earlier ones' options, too."""
+"""What the job itself asks for, as the plugin says: Slurm gives later components earlier ones' options, too."""
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
