@@ -217,8 +217,11 @@ class Slurm:
 
     def job(self, job: int) -> dict[str, Any]:
         """What slurmctld knows of it."""
-        jobs = json.loads(self.root("squeue", "--json").stdout)["jobs"]
-        found: dict[str, Any] = next(each for each in jobs if each["job_id"] == job)
+        return next(each for each in self.jobs() if each["job_id"] == job)
+
+    def jobs(self) -> list[dict[str, Any]]:
+        """All jobs that slurmctld remembers."""
+        found: list[dict[str, Any]] = json.loads(self.root("squeue", "--json").stdout)["jobs"]
         return found
 
     def state(self, job: int) -> str:

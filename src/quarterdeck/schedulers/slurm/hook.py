@@ -4,7 +4,7 @@ prolog   PrologSlurmctld: give the job its QPUs. 1: not now, Slurm queues it aga
 epilog   EpilogSlurmctld: take them back. Always 0; what gets lost here the agent and the lease make good
 check QPUS CLASS PROJECT MODE     the SPANK plugin before a submission, as the user. 1 with `error: SENTENCE`
 access JOB UID HET_JOB HET_SIZE   the SPANK plugin in each step, as root: NAME=VALUE lines, or 1 and `error: ...`
-usage JOB UID                     the SPANK plugin at a batch script's end: what was used, into the AdminComment
+usage JOB UID ARRAY TASK          the SPANK plugin at a script's end: what was used, into the AdminComment
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ def main(arguments: Sequence[str]) -> int:
         if action == "access":
             return hook.access(*[*arguments[1:], "", "", "", ""][:4])
         if action == "usage":
-            return hook.usage(*[*arguments[1:], "", ""][:2])
+            return hook.usage(*[*arguments[1:], "", "", "", ""][:4])
     except QuarterdeckError as error:
         if action == "check":  # a missing file on this host is no reason to refuse
             print(f"note: {_line(error)}")
@@ -121,7 +121,7 @@ class Hook:
         with suppress(QuarterdeckError):
             self._queue.tell(job, f"quarterdeck: {_line(error)}")
         with suppress(QuarterdeckError):
-            self._queue.comment(job, remark.write("", kind, str(error)))
+            self._queue.comment(job, remark.write(self._queue.remarks(job), kind, str(error)))
         with suppress(QuarterdeckError):
             self._queue.hold(job)
         return 1
@@ -171,12 +171,13 @@ class Hook:
         door = self._contract.door
         return environment(job, door.url if door.local or not job.url else job.url, uid)
 
-    def usage(self, job: str, uid: str) -> int:
+    def usage(self, job: str, uid: str, array: str = "", task: str = "") -> int:
         """What a job used so far, into its AdminComment: after its end Slurm takes nothing more."""
         with suppress(NotFound):
             found = self._contract.job(job_id(self._settings, job))
             if found.user == _user_name(int(uid)) and found.usage is not None:
-                self._queue.comment(job, remark.write("", "usage", told(found.usage)))
+                name = f"{array}_{task}" if array.strip("0") else job
+                self._queue.comment(name, remark.write(self._queue.remarks(name), "usage", told(found.usage)))
         return 0
 
 

@@ -5,7 +5,7 @@
  * All knowledge is in the helper. It is called
  *   helper check QPUS CLASS PROJECT MODE     before a submission, as the user: may this be asked for?
  *   helper access JOB UID HET_JOB HET_SIZE   in every step on its node, as root: prints NAME=VALUE lines
- *   helper usage JOB UID                     at the end of a batch script, as root: writes down what was used
+ *   helper usage JOB UID ARRAY TASK          at the end of a script, as root: writes down what was used
  * and ends with 0, or with another status after a line "error: SENTENCE". "note: SENTENCE" is passed on to the user.
  *
  * A failure in a step is remembered and told in task_init, which fails the task alone: returned earlier, it would make
@@ -248,24 +248,33 @@ int slurm_spank_task_init(spank_t spank, int count, char **arguments)
     return -1;
 }
 
-/* The batch script has ended and the job has not: the last moment at which Slurm takes its usage. */
-int slurm_spank_exit(spank_t spank, int count, char **arguments)
+/* The last task of a batch script or an interactive step has ended, and its job has not: the last moment at which Slurm
+ * takes what it used. slurm_spank_exit would be too late for srun, whose job is over by then. */
+int slurm_spank_task_exit(spank_t spank, int count, char **arguments)
 {
-    uint32_t job = 0, step = 0;
+    static uint32_t ended;
+    uint32_t job = 0, step = 0, node = 0, array = 0, task = 0, tasks = 1;
     uid_t uid = (uid_t)-1;
-    char texts[2][16];
+    char texts[4][16], kind[16] = "";
     char *environment[] = {"PATH=/usr/sbin:/usr/bin:/sbin:/bin", NULL};
     (void)count, (void)arguments;
-    if (spank_context() != S_CTX_REMOTE || !asked[QPU][0] || failure[0])
+    spank_get_item(spank, S_JOB_LOCAL_TASK_COUNT, &tasks);
+    if (!asked[QPU][0] || failure[0] || ++ended != tasks)
         return 0;
     spank_get_item(spank, S_JOB_ID, &job);
     spank_get_item(spank, S_JOB_STEPID, &step);
     spank_get_item(spank, S_JOB_UID, &uid);
-    if (step != SLURM_BATCH_SCRIPT)
+    spank_get_item(spank, S_JOB_NODEID, &node);
+    spank_get_item(spank, S_JOB_ARRAY_ID, &array);
+    spank_get_item(spank, S_JOB_ARRAY_TASK_ID, &task);
+    spank_getenv(spank, "ENVIRONMENT", kind, sizeof kind); /* sbatch sets it: the script's end tells for all its steps */
+    if (node || step == SLURM_EXTERN_CONT || (step != SLURM_BATCH_SCRIPT && !strcmp(kind, "BATCH")))
         return 0;
     snprintf(texts[0], sizeof texts[0], "%u", job);
     snprintf(texts[1], sizeof texts[1], "%u", (unsigned)uid);
-    char *words[] = {helper, "usage", texts[0], texts[1], NULL};
+    snprintf(texts[2], sizeof texts[2], "%u", task < NO_VAL ? array : 0); /* 0: not of an array */
+    snprintf(texts[3], sizeof texts[3], "%u", task);
+    char *words[] = {helper, "usage", texts[0], texts[1], texts[2], texts[3], NULL};
     call(spank, words, environment);
     return 0;
 }

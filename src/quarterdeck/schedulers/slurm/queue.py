@@ -133,6 +133,12 @@ class Queue:
         """Write its AdminComment. Slurm 22.05 refuses once the job has ended."""
         self._run("scontrol", "update", f"JobId={job}", f"AdminComment={text}")
 
+    def remarks(self, job: str) -> str:
+        """Its AdminComment."""
+        text = self._run("scontrol", "show", "job", job).decode(errors="replace")
+        found = re.search(r"^\s*AdminComment=(.*)$", text, re.MULTILINE)
+        return found[1].strip() if found else ""
+
     def account(self, job: str, text: str) -> None:
         """Write the AdminComment of a job that has ended, into slurmdbd."""
         cluster = self._settings.cluster

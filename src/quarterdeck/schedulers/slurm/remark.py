@@ -22,7 +22,7 @@ def write(comment: str, kind: Kind, text: str | None) -> str:
     rest = re.sub(rf"\s*\[qdeck (?:{gone}): [^\]]*\]", "", comment).strip()
     if text is None:
         return rest
-    clean = re.sub(r"[\[\]\x00-\x1f]+", " ", text)[:_LONGEST]
+    clean = " ".join(re.sub(r"[\[\]\x00-\x1f]", " ", text).split())[:_LONGEST]
     return f"{rest} [qdeck {kind}: {clean}]".strip()
 
 
