@@ -7,6 +7,7 @@ gridengine-exec and gridengine-client.
 from __future__ import annotations
 
 import os
+import pwd
 import random
 import shutil
 import signal
@@ -78,10 +79,9 @@ class GridEngine:
                 time.sleep(0.1)
         for pid in self.spool.glob("execd/*/execd.pid"):
             _end(_pid(pid), "sge_execd")
-        for pid_, name in self.processes("sge_shepherd"):
-            for child in (*_tree(pid_), pid_):
+        for shepherd, _ in self.processes("sge_shepherd"):
+            for child in (*_tree(shepherd), shepherd):
                 _kill(child)
-            del name
         _end(_pid(self.spool / "qmaster" / "qmaster.pid"), "sge_qmaster")
 
     def processes(self, name: str) -> list[tuple[int, str]]:
@@ -202,8 +202,11 @@ class GridEngine:
         ]
         self.put("-Msconf", "\n".join(changed))
         self.put("-Ahgrp", f"group_name @allhosts\nhostlist {host}")
+        starter = self.directory / "starter"
+        starter.write_text('#!/bin/bash\nexec /bin/bash -c "$*"\n')  # some accounts of the system have no shell
+        starter.chmod(0o755)
         for name, subordinates in QUEUES.items():
-            self.put("-Aq", _queue(name, subordinates))
+            self.put("-Aq", _queue(name, subordinates, starter))
         until(
             lambda: len(_instances(self.run("qstat", "-f").stdout)) == len(QUEUES) and not self.queue_states(),
             lambda: f"the queues are ready: {self.queue_states()}",
@@ -242,13 +245,13 @@ def _instances(told: str) -> list[str]:
     return [line for line in told.splitlines() if "@" in line.split(" ")[0]]
 
 
-def _queue(name: str, subordinates: str) -> str:
+def _queue(name: str, subordinates: str, starter: Path) -> str:
     fixed = {
         "qname": name, "hostlist": "@allhosts", "seq_no": "0", "load_thresholds": "NONE", "suspend_thresholds": "NONE",
         "nsuspend": "1", "suspend_interval": "00:05:00", "priority": "0", "min_cpu_interval": "00:05:00",
         "processors": "UNDEFINED", "qtype": "BATCH INTERACTIVE", "ckpt_list": "NONE", "pe_list": "NONE",
         "rerun": "TRUE", "slots": "8", "tmpdir": "/tmp", "shell": "/bin/bash", "prolog": "NONE", "epilog": "NONE",
-        "shell_start_mode": "unix_behavior", "starter_method": "NONE", "suspend_method": "NONE",
+        "shell_start_mode": "unix_behavior", "starter_method": str(starter), "suspend_method": "NONE",
         "resume_method": "NONE", "terminate_method": "NONE", "notify": "00:00:10", "owner_list": "NONE",
         "user_lists": "NONE", "xuser_lists": "NONE", "subordinate_list": subordinates, "complex_values": "NONE",
         "projects": "NONE", "xprojects": "NONE", "calendar": "NONE", "initial_state": "default",
@@ -263,8 +266,6 @@ def _as(user: str) -> Sequence[str]:
 
 
 def _group(user: str) -> str:
-    import pwd
-
     return str(pwd.getpwnam(user).pw_gid)
 
 

@@ -46,7 +46,8 @@ def install(
 
     Run it on an administration host as a manager of Grid Engine, with its settings.sh sourced. It shows what changes:
     the complexes, the capacity of each QPU, prolog and epilog of the queues, the job verifier, and its own files.
-    Doing it twice changes nothing; devices and queues that are not named again stay as they are.
+    Doing it twice changes nothing; devices and queues that are not named again stay as they are, --device NAME=0 and
+    --queue NAME=none take one out.
 
     \b
         qdeck gridengine install --check
@@ -150,12 +151,16 @@ def _site(file: Path, devices: list[str], queues: list[str], url: str, old: Site
         if slots and not slots.isdigit():
             raise typer.BadParameter(f"{name}={slots}: how many jobs may hold it?", param_hint="--device")
         held[name] = int(slots or 1)
+    held = {name: slots for name, slots in held.items() if slots}
     classes, named = dict(base.classes), [*base.queues] or ([] if queues else words(Cluster(base).run("qconf", "-sql")))
     for name, _, class_ in (one.partition("=") for one in queues):
         named = list(dict.fromkeys([*named, name]))
-        if class_ and class_ not in ("production", "test", "development"):
-            raise typer.BadParameter(f"{class_!r} is none of production, test, development", param_hint="--queue")
-        if class_:
+        if class_ and class_ not in ("production", "test", "development", "none"):
+            raise typer.BadParameter(f"{class_!r} is none of production, test, development, none", param_hint="--queue")
+        if class_ == "none":
+            named.remove(name)
+            classes.pop(name, None)
+        elif class_:
             classes[name] = class_  # type: ignore[assignment]
     reports = "usage_patterns" in Cluster(base).run("qconf", "-sconf")
     site = msgspec.structs.replace(

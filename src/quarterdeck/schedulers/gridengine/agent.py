@@ -68,7 +68,7 @@ class Agent:
             held = self._contract.jobs(door.MANAGER)
         except QuarterdeckError as error:
             look.failed.append(f"{error}; no job with a QPU starts until it answers")
-            look.reasons = {name: "the quantum daemon does not answer" for name in self._site.devices}
+            look.reasons = {name: door.AWAY for name in self._site.devices}
         else:
             look.reasons = {name: closed(name, devices.get(name)) for name in self._site.devices}
         look.ready = {name: not why for name, why in look.reasons.items()}

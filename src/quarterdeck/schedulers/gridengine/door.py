@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from quarterdeck.errors import QuarterdeckError
+from quarterdeck.errors import DaemonUnreachable, QuarterdeckError
 from quarterdeck.schedulers.contract import Contract, JobRequest
 from quarterdeck.schedulers.door import Door
 from quarterdeck.schedulers.gridengine.site import Class, Site
 
+AWAY = "the quantum daemon does not answer"
 MANAGER = "gridengine"
 FOR_GOOD = (402, 403, 404, 422)
 """Over budget, forbidden, no such device, not possible: asking again later changes nothing."""
@@ -26,6 +27,11 @@ def request(
         id=site.job(number, task), manager=MANAGER, devices=devices, user=user, class_=class_, project=project,
         walltime_s=walltime_s,
     )  # fmt: skip
+
+
+def sentence(error: QuarterdeckError) -> str:
+    """What went wrong, for the user of a job; where the daemon is, is the administrator's business."""
+    return AWAY if isinstance(error, DaemonUnreachable) else str(error)
 
 
 def for_good(error: QuarterdeckError) -> bool:

@@ -50,7 +50,7 @@ def prolog(spool: Path, words: list[str], site: Site, cluster: Cluster, contract
         acquired = contract.acquire(request)
     except QuarterdeckError as error:
         if not door.for_good(error):
-            return _wait(cluster, number, str(error))
+            return _wait(cluster, number, door.sentence(error))
         with (spool / "error").open("a") as file:  # execd tells its first line as the reason in `qstat -j`
             file.write(f"Quarterdeck: {plain(str(error))}\n")
         return REFUSE

@@ -14,6 +14,8 @@ from quarterdeck.errors import Invalid
 FILE = Path("/etc/quarterdeck/gridengine.toml")
 MARK, CLASS, PROJECT, HOOKED = "qpu", "qpu_class", "qpu_project", "qpu_hooks"
 """The complexes that users ask with, and the one that only queues with our hooks offer."""
+MARKED = "QDECK_QPU"
+"""The variable by which the verifier tells the prolog, and programs, what the job asked for: NAME+NAME."""
 Class = Literal["production", "test", "development"]
 RANK: dict[str, int] = {"development": 0, "test": 1, "production": 2}
 

@@ -16,8 +16,8 @@ from quarterdeck.errors import Invalid, QuarterdeckError
 from quarterdeck.schedulers.contract import Contract
 from quarterdeck.schedulers.gridengine import door
 from quarterdeck.schedulers.gridengine.cluster import plain, seconds
-from quarterdeck.schedulers.gridengine.request import Ask, allowed, asked, joined, pairs, queues_for, rewritten
-from quarterdeck.schedulers.gridengine.site import CLASS, MARK, PROJECT, Class, Site, load
+from quarterdeck.schedulers.gridengine.request import SEVERAL, Ask, allowed, asked, joined, pairs, queues_for, rewritten
+from quarterdeck.schedulers.gridengine.site import CLASS, MARK, MARKED, PROJECT, Class, Site, load
 
 DAEMON_S = 2.0
 WAITS = "qpu_waits"
@@ -62,7 +62,7 @@ def verdict(params: dict[str, str], site: Callable[[], Site], contract: Callable
     context |= {name: value for name, value in ((CLASS, ask.class_), (PROJECT, ask.project), (WAITS, waits)) if value}
     if context:
         changed["ac"] = joined(context)
-    return Verdict("CORRECT", "", changed)
+    return Verdict("CORRECT", "", changed, {MARKED: SEVERAL.join(ask.devices)})
 
 
 def _check(
@@ -80,7 +80,7 @@ def _check(
     except QuarterdeckError as error:
         if door.for_good(error):
             raise
-        return plain(str(error))
+        return plain(door.sentence(error))
     return "" if told.ready else plain(told.message)
 
 
