@@ -19,7 +19,7 @@ from pathlib import Path
 
 LIB, SHARE, VAR = Path("/usr/lib/gridengine"), Path("/usr/share/gridengine"), Path("/var/lib/gridengine")
 CLIENT_S = 20.0
-QUEUES = {"all.q": "NONE", "qprod": "NONE", "qlow": "NONE", "qhigh": "qlow=1"}
+QUEUES = {"all.q": "NONE", "qplain": "NONE", "qprod": "NONE", "qlow": "NONE", "qhigh": "qlow=1"}
 """Queue by name, and whom it suspends while a job of it runs."""
 
 

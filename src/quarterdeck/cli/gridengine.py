@@ -162,10 +162,8 @@ def _site(file: Path, devices: list[str], queues: list[str], url: str, old: Site
             classes.pop(name, None)
         elif class_:
             classes[name] = class_  # type: ignore[assignment]
-    reports = "usage_patterns" in Cluster(base).run("qconf", "-sconf")
-    site = msgspec.structs.replace(
-        base, url=where, devices=held, classes=classes, queues=named, usage_file=base.usage_file or reports
-    )
+    reports = "qdeck_" in Cluster(base).run("qconf", "-sconf")  # usage_patterns of Open Cluster Scheduler
+    site = msgspec.structs.replace(base, url=where, devices=held, classes=classes, queues=named, usage_file=reports)
     check(site, str(file))
     return site
 

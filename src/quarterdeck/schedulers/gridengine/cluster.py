@@ -130,6 +130,10 @@ class Cluster:
         """Set some of the `complex_values` of an exechost or a queue, and leave the others."""
         self.run("qconf", "-mattr", kind, "complex_values", ",".join(f"{k}={v}" for k, v in values.items()), name)
 
+    def drop_values(self, kind: str, name: str, values: dict[str, str]) -> None:
+        """Take some away: qconf wants to read their values, too."""
+        self.run("qconf", "-dattr", kind, "complex_values", ",".join(f"{k}={v}" for k, v in values.items()), name)
+
     def tell(self, number: str, name: str, sentence: str) -> None:
         """Put a sentence where the user reads it: the job's context, in `qstat -j`."""
         self.run("qalter", "-ac", f"{name}={plain(sentence)}", number)

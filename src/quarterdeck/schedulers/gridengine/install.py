@@ -38,7 +38,6 @@ GUARDS = {
     "epilog": f"if not Path(os.environ.get('SGE_JOB_SPOOL_DIR', ''), {hooks.MARKER!r}).exists():\n    sys.exit(0)\n",
 }
 """Other jobs pay for the start of Python only (0.02 s), not for a look at Grid Engine (0.2 s)."""
-USAGE = "quarterdeck:qdeck_*"
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -175,7 +174,7 @@ def _capacity(cluster: Cluster, site: Site, old: Site | None) -> Change:
         if changed:
             cluster.set_values("exechost", "global", changed)
         if gone:
-            cluster.run("qconf", "-dattr", "exechost", "complex_values", ",".join(gone), "global")
+            cluster.drop_values("exechost", "global", {name: before[name] for name in gone})
 
     return Change("capacity of the whole cluster (qconf -me global)", _lines(before), _lines(after), apply)
 
@@ -226,7 +225,7 @@ def _queue(cluster: Cluster, site: Site, queue: str, off: bool = False) -> Chang
                 cluster.run("qconf", "-mattr", "queue", name, after[name], queue)
         if before[HOOKED] != after[HOOKED]:
             if off:
-                cluster.run("qconf", "-dattr", "queue", "complex_values", HOOKED, queue)
+                cluster.drop_values("queue", queue, {HOOKED: "TRUE"})
             else:
                 cluster.set_values("queue", queue, {HOOKED: "TRUE"})
 
@@ -234,7 +233,7 @@ def _queue(cluster: Cluster, site: Site, queue: str, off: bool = False) -> Chang
 
 
 def _global(cluster: Cluster, site: Site, off: bool = False) -> Change:
-    """The server-side verifier, and on Open Cluster Scheduler the usage that it takes from jobs' usage files."""
+    """The server-side verifier."""
     told = cluster.run("qconf", "-sconf")
     there = fields(told)
     verifier = str(Path(site.hooks) / "jsv")
@@ -249,10 +248,6 @@ def _global(cluster: Cluster, site: Site, off: bool = False) -> Change:
             f"the cluster has a verifier already (jsv_url {before['jsv_url']}); have it call {verifier}, or set it to "
             "none: Grid Engine runs one only"
         )
-    if site.usage_file:
-        reporting = before["reporting_params"] = there.get("reporting_params", "")
-        parts = [part for part in reporting.split() if not part.startswith(f"usage_patterns={USAGE}")]
-        after["reporting_params"] = " ".join(parts if off else [*parts, f"usage_patterns={USAGE}"])
     rest = {name: value for name, value in there.items() if name not in after and not name.startswith("#")}
     text = "\n".join(f"{name} {value}" for name, value in {**rest, **after}.items())
     return Change("global configuration (qconf -mconf)", _lines(before), _lines(after),

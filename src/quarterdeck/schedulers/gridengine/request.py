@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from fnmatch import fnmatchcase
 
 import msgspec
 
@@ -34,8 +35,6 @@ def asked(resources: Mapping[str, str], site: Site) -> Ask:
         if (many := resources.get(slots_of(device), "1")) != "1":
             raise Invalid(slots_of(device), f"{many} of it were asked for; a job needs a device once")
     class_, project = resources.get(CLASS, ""), resources.get(PROJECT, "")
-    if class_ and class_ not in RANK:
-        raise Invalid(CLASS, f"no class {class_!r}; there are {', '.join(RANK)}")
     if not devices and (class_ or project or HOOKED in resources):
         raise Invalid(MARK, f"which QPU? ask for one with -l qpu=NAME; there are {', '.join(sorted(site.devices))}")
     return Ask(devices=tuple(devices), class_=class_, project=project)
@@ -60,18 +59,30 @@ def allowed(ask: Ask, queue: str, site: Site) -> Class:
     given = site.class_of(queue)
     if not ask.class_:
         return given
+    if ask.class_ not in RANK:
+        raise Invalid(CLASS, f"no class {ask.class_!r}; there are {', '.join(RANK)}")
     if RANK[ask.class_] > RANK[given]:
         raise Invalid(CLASS, f"queue {queue} gives {given} at most, not {ask.class_}; {_where(ask.class_, site)}")
     wanted: Class = msgspec.convert(ask.class_, Class)
     return wanted
 
 
-def queues_for(class_: str, site: Site) -> list[str]:
-    """The queues with our hooks that give a class. Raises `Invalid` if there is none."""
-    fitting = [queue for queue in site.queues if RANK[site.class_of(queue)] >= RANK[class_]]
-    if not fitting:
-        raise Invalid(CLASS, f"no queue with QPUs gives the class {class_}")
-    return fitting
+def matching(wanted: Sequence[str], site: Site) -> list[str]:
+    """The queues with our hooks among those that were asked for with `-q`: names and patterns, perhaps with hosts."""
+    patterns = [part.partition("@")[0] or "*" for part in wanted] or ["*"]
+    return [queue for queue in site.queues if any(fnmatchcase(queue, pattern) for pattern in patterns)]
+
+
+def fitting(ask: Ask, wanted: Sequence[str], site: Site) -> list[str]:
+    """Those of them that give the class that was asked for. Raises `Invalid` if there is none."""
+    queues = matching(wanted, site)
+    if not queues:
+        told = ", ".join(site.queues)
+        raise Invalid(MARK, f"queue {','.join(wanted) or '*'} takes no jobs with QPUs; these do: {told}")
+    fit = [queue for queue in queues if not ask.class_ or RANK.get(ask.class_, 9) <= RANK[site.class_of(queue)]]
+    if not fit:
+        allowed(ask, queues[0], site)
+    return fit
 
 
 def _named(text: str, site: Site) -> list[str]:
@@ -84,10 +95,8 @@ def _named(text: str, site: Site) -> list[str]:
 
 
 def _where(class_: str, site: Site) -> str:
-    try:
-        return f"{class_} is in {', '.join(queues_for(class_, site))}"
-    except Invalid as error:
-        return error.why
+    queues = [queue for queue in site.queues if RANK[site.class_of(queue)] >= RANK[class_]]
+    return f"{class_} is in {', '.join(queues)}" if queues else "no queue with QPUs does"
 
 
 def pairs(text: str) -> dict[str, str]:

@@ -34,7 +34,7 @@ class Site(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
         hooks: Directory of the verifier, the prolog and the epilog, the same on every host.
         queues: Those that have our prolog and epilog: jobs with a QPU run nowhere else.
         client_s: Longest that a command of Grid Engine may take.
-        usage_file: The epilog reports usage in the job's usage file (Open Cluster Scheduler: usage_patterns).
+        usage_file: The epilog reports usage in the job's usage file, for Open Cluster Scheduler with usage_patterns.
     """
 
     url: str

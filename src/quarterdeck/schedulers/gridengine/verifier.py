@@ -16,7 +16,17 @@ from quarterdeck.errors import Invalid, QuarterdeckError
 from quarterdeck.schedulers.contract import Contract
 from quarterdeck.schedulers.gridengine import door
 from quarterdeck.schedulers.gridengine.cluster import plain, seconds
-from quarterdeck.schedulers.gridengine.request import SEVERAL, Ask, allowed, asked, joined, pairs, queues_for, rewritten
+from quarterdeck.schedulers.gridengine.request import (
+    SEVERAL,
+    Ask,
+    allowed,
+    asked,
+    fitting,
+    joined,
+    matching,
+    pairs,
+    rewritten,
+)
 from quarterdeck.schedulers.gridengine.site import CLASS, MARK, MARKED, PROJECT, Class, Site, load
 
 DAEMON_S = 2.0
@@ -51,11 +61,15 @@ def verdict(params: dict[str, str], site: Callable[[], Site], contract: Callable
             ask, class_=ask.class_ or context.get(CLASS, ""), project=ask.project or context.get(PROJECT, "")
         )
         changed = {"l_hard": joined(rewritten(hard, ask))}
-        queues = [queue.partition("@")[0] for queue in params.get("q_hard", "").split(",") if queue]
-        if ask.class_ and not queues:
-            queues = queues_for(ask.class_, told)
+        wanted = [part for part in params.get("q_hard", "").split(",") if part]
+        queues = fitting(ask, wanted, told)
+        if wanted:
+            class_ = allowed(ask, queues[0], told)
+        else:  # by chance it may get into a better queue: it is none the better for it
+            ask = msgspec.structs.replace(ask, class_=ask.class_ or told.class_)
+            class_ = msgspec.convert(ask.class_, Class)
+        if queues != matching(wanted, told) and "@" not in "".join(wanted):
             changed["q_hard"] = ",".join(queues)
-        class_ = allowed(ask, queues[0] if queues else "", told)
         waits = _check(params, ask, class_, hard, told, contract)
     except QuarterdeckError as error:
         return Verdict("REJECT" if error.status < 500 else "REJECT_WAIT", " ".join(_sentence(error).split()))
