@@ -273,8 +273,9 @@ def test_what_never_could_run_is_refused_at_once(site: Site) -> None:
 
 
 def test_what_is_refused_when_it_starts_is_in_error_alone_and_says_why(site: Site) -> None:
+    site.qdeck("project", "set", "late", "--add", ADA)
     job = site.submit("-h", "-l", "qpu=fresnel,qpu_project=late", "-r", "n")
-    site.qdeck("project", "set", "late", "--add", BOB)
+    site.qdeck("project", "set", "late", "--add", BOB, "--drop", ADA)
     site.cluster.run("qrls", job)
     site.cluster.wait(job, "Eqw")
     assert f"error reason          1:      Quarterdeck: {ADA} is no member of project late" in site.cluster.details(job)
@@ -356,6 +357,7 @@ def test_a_killed_qmaster_takes_no_lease_away(site: Site) -> None:
     until(lambda: "Grid Engine is unavailable" in site.log(), site.log)
     assert site.task(task)["state"] == "running"
     site.cluster.start_qmaster()
+    site.cluster.wait(job, "", 90)  # the execution daemon takes its time to find it again
     assert site.told(job)["shots"] == 400
 
 
