@@ -329,7 +329,7 @@ SETTINGS = SlurmSettings(
     classes=Classes(qos={"gold": "production"}), projects=Projects(account={"phys": "atoms"}),
 )  # fmt: skip
 OPTION = "SPANK__SLURM_SPANK_OPTION_quarterdeck_"
-STARTS = {"SLURM_JOB_ID": "7", "SLURM_JOB_USER": "ada", "SLURM_JOB_PARTITION": "p", f"{OPTION}qpu": "emu"}
+STARTS = {"SLURM_JOB_ID": "7", "SLURM_JOB_USER": "ada", "SLURM_JOB_PARTITION": "p", "SPANK_QDECK_QPU": "emu"}
 
 
 class Rig:

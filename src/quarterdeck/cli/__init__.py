@@ -13,6 +13,7 @@ from quarterdeck.cli import (
     demo,
     devices,
     events,
+    gridengine,
     import_warden,
     init,
     jobs,
@@ -64,8 +65,8 @@ def options(
 
 
 for module in (
-    serve, init, demo, devices, submit, tasks, session, jobs, window, policy, run, project, usage, events, slurm,
-    replay, simulate, import_warden, bench, version,
+    serve, init, demo, devices, submit, tasks, session, jobs, window, policy, run, project, usage, events, replay,
+    simulate, slurm, gridengine, import_warden, bench, version,
 ):  # fmt: skip
     module.add(app)
 
