@@ -6,13 +6,14 @@ import json
 import os
 import signal
 import subprocess
+import sys
 import time
 from typing import Any
 
 from quarterdeck import wire
 from quarterdeck.schedulers.contract import Contract
 from quarterdeck.schedulers.door import Door, path
-from tests.clusters.slurm import NODES, Slurm
+from tests.clusters.slurm import NODES, Slurm, missing
 
 CONFIG = """\
 [daemon]
@@ -44,6 +45,14 @@ qos = { gold = "production" }
 [projects]
 account = { phys = "atoms" }
 """
+BENCH = (
+    CONFIG.partition("[devices.")[0]
+    + """\
+[devices.bench-emulator]
+driver = "neutral-atom-emulator"
+"""
+)
+"""One emulated QPU at a real one's pace, for `python -m tests.clusters.quantum COMMAND`."""
 HYBRID = """\
 # A hybrid job: classical steps between tasks on its QPU.
 import os, sys
@@ -65,13 +74,14 @@ DEVICES = {"fresnel-emulator": 4, "slow": 2}
 class Quantum:
     """`with Quantum() as site:` starts everything. Restarting the daemon or the agent keeps their state."""
 
-    def __init__(self, database: bool = False) -> None:
+    def __init__(self, database: bool = False, config: str = CONFIG, devices: dict[str, int] = DEVICES) -> None:
+        self.devices = devices
         self.slurm = Slurm(database)
         self.dir = self.slurm.dir
         self.config = self.dir / "etc" / "qdeck.toml"
         self.settings = self.dir / "site" / "etc" / "quarterdeck" / "slurm.toml"
         self.url = f"unix://{self.dir}/qdeck/run/qdeck.sock"
-        self.config.write_text(CONFIG.format(dir=self.dir, munge=self.slurm.munged.socket))
+        self.config.write_text(config.format(dir=self.dir, munge=self.slurm.munged.socket))
         self.settings.parent.mkdir(parents=True)
         self.settings.write_text(SETTINGS)
         self.contract = Contract(Door(self.url))
@@ -107,7 +117,7 @@ class Quantum:
 
     def install(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`qdeck slurm install` for this cluster."""
-        devices = [word for name, count in DEVICES.items() for word in ("--device", f"{name}:{count}")]
+        devices = [word for name, count in self.devices.items() for word in ("--device", f"{name}:{count}")]
         return self.slurm.root(
             "qdeck", "slurm", "install", *options, "--root", self.dir / "site", "--slurm-conf", self.slurm.conf,
             "--node", "qn1", "--url", self.url, "--partition", "quantum", "--state", self.dir / "run" / "slurm.state",
@@ -190,3 +200,18 @@ def _end(process: subprocess.Popen[bytes] | None) -> None:
     # nsenter without --fork becomes the program, so that this is its process id
     os.kill(process.pid, signal.SIGKILL)
     process.wait(10)
+
+
+def main(command: list[str]) -> int:
+    """Run a command of a user in a private cluster with the device `bench-emulator`, which 16 jobs may share."""
+    with Quantum(config=BENCH, devices={"bench-emulator": 16}) as site:
+        settings = {"QDECK_URL": site.url, "QDECK_SLURM": site.settings, "HOME": site.dir / "jobs"}
+        environ = site.slurm.place.environ(SLURM_CONF=site.slurm.conf, **settings)
+        shell = ["sh", "-c", 'cd "$0" && exec "$@"', str(site.dir / "jobs"), *command]
+        return subprocess.run(site.slurm.place.inside(shell, "nobody"), env=environ, check=False).returncode
+
+
+if __name__ == "__main__":
+    if len(sys.argv) < 2 or (why := missing()):
+        sys.exit(f"{__doc__}\nusage: python -m tests.clusters.quantum COMMAND...\n{'' if len(sys.argv) < 2 else why}")
+    sys.exit(main(sys.argv[1:]))

@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 from typing import Annotated
 
+import msgspec
 import typer
 from rich.console import Console
 
@@ -208,6 +209,57 @@ def run_decision(
             tuple(policies or POLICIES), quick, lambda line: screen.print(line, style="dim", markup=False)
         )
     except QuarterdeckError as error:
+        screen.print(f"qdeck: {error}", markup=False)
+        raise typer.Exit(1) from None
+    if as_json:
+        print(report.to_json())
+    elif as_markdown:
+        print(markdown(report))
+    else:
+        console = Console()
+        show(report, console if console.is_terminal else Console(width=200))
+
+
+@app.command("slurm")
+def run_slurm(
+    qpu: Annotated[str, typer.Option(help="A QPU of this cluster that --jobs jobs may share; an emulator will do.")],
+    program: Annotated[Path, typer.Option(help="A Pulser program for it, such as examples/programs/afm_chain.json.")],
+    partition: Annotated[str, typer.Option(help="Where all the jobs go, with and without a QPU.")] = "quantum",
+    rounds: Annotated[int, typer.Option(min=1, max=100, help="Rounds of job launches.")] = 3,
+    pairs: Annotated[int, typer.Option(min=1, max=1000, help="Launches of each kind in a round.")] = 10,
+    jobs: Annotated[int, typer.Option(min=2, max=1000, help="Hybrid jobs at once.")] = 10,
+    directory: Annotated[
+        Path | None, typer.Option("--dir", help="Where jobs may write, as the nodes see it. [default: here]")
+    ] = None,
+    python: Annotated[str, typer.Option(help="A Python with Quarterdeck on the nodes. [default: this one]")] = "",
+    quick: Annotated[bool, typer.Option("--quick", help="Few launches, short hybrid jobs: a look.")] = False,
+    as_markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the report as JSON.")] = False,
+) -> None:
+    """Launch jobs with and without `--qpu`; then hybrid jobs that share a QPU, and each with the QPU for itself.
+
+    On the cluster that sbatch reaches, with Quarterdeck in it. docs/benchmarks.md has a private one in one command.
+
+    \b
+        qdeck bench slurm --qpu fresnel-emulator --program examples/programs/afm_chain.json
+        qdeck bench slurm --qpu fresnel-emulator --program afm_chain.json --jobs 4 --markdown
+    """
+    import quarterdeck
+    from quarterdeck.bench import slurm
+
+    screen = Console(stderr=True)
+    where = directory if directory is not None else Path.cwd()
+    try:
+        text = program.read_text(encoding="utf-8")
+        options = slurm.Options(
+            qpu=qpu, partition=partition, rounds=rounds, pairs=pairs, jobs=jobs, directory=where.absolute(),
+            program=(text, "pulser"), python=python or sys.executable, quick=quick,
+        )  # fmt: skip
+        if quick:
+            options = msgspec.structs.replace(options, rounds=1, pairs=2, jobs=3, steps=3, think_s=1.0, quantum_s=0.5)
+        with quarterdeck.connect() as client:
+            report = slurm.run(options, client, lambda line: screen.print(line, style="dim", markup=False))
+    except (OSError, QuarterdeckError) as error:
         screen.print(f"qdeck: {error}", markup=False)
         raise typer.Exit(1) from None
     if as_json:
