@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.clusters.quantum import Quantum
+from quarterdeck.bench.qpu_process import QpuProcess
+from tests.clusters.quantum import CONFIG, Quantum
 from tests.clusters.slurm import missing
 from tests.integration.munged import CLIENTS
 
@@ -89,3 +90,22 @@ def test_every_script_is_in_the_guide() -> None:
     guide = (Path(__file__).resolve().parents[2] / "docs" / "jobs.md").read_text()
     scripts = sorted(path.name for path in JOBS.glob("*.sh"))
     assert len(scripts) >= 5 and all(f"examples/jobs/{name}" in guide for name in scripts)
+
+
+def test_the_same_script_on_an_emulator_and_on_the_qpu() -> None:
+    """The QPU is our scripted double of Pasqal's: emulated hardware behind the driver of the real one."""
+    if why := missing():
+        pytest.skip(why)
+    with QpuProcess() as double:
+        table = f'\n[devices.fresnel]\ndriver = "pasqal-qpu"\nuri = "{double.uri}"\n'
+        devices = {"fresnel-emulator": 4, "fresnel": 1}
+        config = CONFIG.partition("\n[devices.slow]")[0] + table
+        with Quantum(config=config, devices=devices) as site:
+            told = {name: output(site, submit(site, "one_program.sh", f"--qpu={name}")) for name in devices}
+            assert len(double.log("create")) >= 1
+            assert not site.drained()
+    shapes = []
+    for text in told.values():
+        head, *rows = text.strip().splitlines()
+        shapes.append((head.split(), {len(row.split()[0]) for row in rows}, shots(text)))
+    assert shapes[0] == shapes[1] == (["BITS", "COUNT"], {7}, 200)
