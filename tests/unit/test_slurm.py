@@ -546,6 +546,22 @@ def test_usage_of_ended_jobs_goes_to_slurmdbd(tmp_path: Path) -> None:
     assert all(command[-1].startswith("AdminComment=[qdeck usage: qpu_s=1.5") for command in rig.queue.told)
 
 
+def test_slices_that_outlast_a_job_count_too(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, accounting=True)
+    rig.add(7, "RUNNING")
+    rig.daemon.known = {"slurm:c:7": job(state="released")}
+    rig.agent.look()
+    rig.add(7, "COMPLETED")
+    known, rig.daemon.jobs = rig.daemon.jobs, lambda manager: []  # type: ignore[method-assign]
+    rig.agent.look()
+    assert not [command for command in rig.queue.told if command[0] == "sacctmgr"]
+    rig.now += 3
+    rig.agent.look()
+    rig.agent.look()
+    assert len([command for command in rig.queue.told if command[0] == "sacctmgr"]) == 1
+    rig.daemon.jobs = known  # type: ignore[method-assign]
+
+
 def test_trouble_with_one_job_is_not_trouble_with_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.add(7)
     rig.add(8)

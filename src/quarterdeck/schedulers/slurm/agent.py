@@ -34,6 +34,9 @@ REQUEUE_S = 130.0
 USAGE_S = 15.0
 """How often the usage of a running job is written down."""
 
+SETTLE_S = 2.0
+"""How long after a job's end its last slices may end."""
+
 
 class Look(msgspec.Struct, kw_only=True):
     """What one look found and did. Job names are Slurm's."""
@@ -66,6 +69,8 @@ class Agent:
         self._fit: dict[int, float] = {}  # when a pending job was last found fit
         self._stale: set[str] = set()  # open in the daemon, pending in Slurm, at the last look
         self._told: dict[str, float] = {}  # when a running job's usage was last written down
+        self._settling: dict[str, float] = {}  # jobs without QPUs since then, whose last slices may still run
+        self._opened: set[str] = set()
 
     def look(self) -> Look:
         """One look. Nothing that is foreseen is raised: `trouble` has what did not work; the next look tries again."""
@@ -92,7 +97,9 @@ class Agent:
                 done.add(job.handle)
                 self._try(look, lambda job=job: self._pending(look, job, status))  # type: ignore[misc]
         if opened is not None:
-            self._reconcile(look, opened, {job_id(self._settings, job.job_id): job for job in queue})
+            known = {job_id(self._settings, job.job_id): job for job in queue}
+            self._reconcile(look, opened, known)
+            self._settle(look, {job.id for job in opened}, known)
         alive = {job.job_id for job in mine}
         self._fit = {job: at for job, at in self._fit.items() if job in alive}
         return look
@@ -172,13 +179,27 @@ class Agent:
             self._try(look, lambda act=act, each=each, job=job: act(look, each, job))  # type: ignore[misc]
         self._stale = stale
 
+    def _settle(self, look: Look, opened: set[str], queue: dict[str, SlurmJob]) -> None:
+        """Slices that run when a job ends count, too: a moment later its usage is written once more."""
+        if self._settings.accounting:
+            self._settling |= dict.fromkeys(self._opened - opened, self._clock())
+            for id in opened & self._settling.keys():
+                del self._settling[id]  # it was queued again, and runs again
+            for id in [id for id, since in self._settling.items() if self._clock() - since >= SETTLE_S]:
+                del self._settling[id]
+                self._try(look, lambda id=id: self._account(id, self._contract.job(id), queue.get(id)))  # type: ignore[misc]
+        self._opened = opened
+
+    def _account(self, id: str, done: wire.Job, job: SlurmJob | None) -> None:
+        if self._settings.accounting and done.usage is not None:
+            text = remark.write(job.comment if job else "", "usage", told(done.usage))
+            self._queue.account(id.rpartition(":")[2], text)
+
     def _release(self, look: Look, each: wire.Job, job: SlurmJob | None) -> None:
         done = self._contract.release(each.id)
         self._told.pop(each.id, None)
         look.released.append(each.id.rpartition(":")[2])
-        if self._settings.accounting and done.usage is not None:
-            text = remark.write(job.comment if job else "", "usage", told(done.usage))
-            self._queue.account(each.id.rpartition(":")[2], text)
+        self._account(each.id, done, job)
 
     def _running(self, look: Look, each: wire.Job, job: SlurmJob | None) -> None:
         assert job is not None
