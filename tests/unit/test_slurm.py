@@ -29,7 +29,7 @@ from quarterdeck.schedulers.slurm.agent import Agent
 from quarterdeck.schedulers.slurm.hook import Hook
 from quarterdeck.schedulers.slurm.install import Installer, Places, apply, places, settings_of
 from quarterdeck.schedulers.slurm.queue import Facts, Queue, SlurmJob, duration_s, qpus
-from quarterdeck.schedulers.slurm.request import Asked, of_queue, request
+from quarterdeck.schedulers.slurm.request import NONE, OPTION, QPUS, Asked, of_queue, request
 from quarterdeck.schedulers.slurm.settings import Classes, Projects, SlurmSettings, load
 
 SITE_CONF = """\
@@ -328,8 +328,7 @@ SETTINGS = SlurmSettings(
     cluster="c", devices={"emu": 4}, partition="q", patience_s=5.0, grace_s=30.0,
     classes=Classes(qos={"gold": "production"}), projects=Projects(account={"phys": "atoms"}),
 )  # fmt: skip
-OPTION = "SPANK__SLURM_SPANK_OPTION_quarterdeck_"
-STARTS = {"SLURM_JOB_ID": "7", "SLURM_JOB_USER": "ada", "SLURM_JOB_PARTITION": "p", f"{OPTION}qpu": "emu"}
+STARTS = {"SLURM_JOB_ID": "7", "SLURM_JOB_USER": "ada", "SLURM_JOB_PARTITION": "p", QPUS: "emu"}
 
 
 class Rig:
@@ -363,7 +362,9 @@ def test_a_job_gets_its_qpus_when_it_starts(rig: Rig) -> None:
     (asked,) = rig.daemon.calls("acquire")
     assert asked == JobRequest(id="slurm:c:7", manager="slurm", devices=("emu",), user="ada", class_="test",
                                project="atoms", walltime_s=60.0)  # fmt: skip
-    assert rig.hook.prolog({"SLURM_JOB_ID": "8", "SLURM_JOB_USER": "ada"}) == 0 and len(rig.daemon.asked) == 1
+    for without in ({}, {QPUS: NONE, f"{OPTION}qpu": "emu"}):  # the second is another component of a heterogeneous job
+        assert rig.hook.prolog({"SLURM_JOB_ID": "8", "SLURM_JOB_USER": "ada", **without}) == 0
+    assert len(rig.daemon.asked) == 1
     assert rig.hook.epilog(STARTS) == 0 and rig.daemon.calls("release") == ["slurm:c:7"]
     assert rig.hook.epilog(STARTS) == 0  # twice is once
 
