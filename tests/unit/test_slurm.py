@@ -316,7 +316,7 @@ class Controller(Queue):
 
     def _set(self, handle: str, **fields: Any) -> None:
         for id, each in self.list.items():
-            if each.handle == handle:
+            if handle in (each.handle, each.record):
                 self.list[id] = msgspec.structs.replace(each, **fields)
 
     def _alive(self) -> None:
@@ -374,7 +374,7 @@ def test_a_start_waits_for_a_daemon_that_restarts_and_then_lets_slurm_queue_the_
     assert rig.hook.prolog(STARTS) == 0 and rig.now == 1002.0
     rig.daemon.away = True
     assert rig.hook.prolog(STARTS) == 1 and rig.now <= 1002.0 + 5.0
-    assert [command[1] for command in rig.queue.told] == ["notify"]
+    assert [command[1] for command in rig.queue.told] == ["notify", "update"]  # told, and not held
 
 
 @pytest.mark.parametrize(
@@ -509,8 +509,10 @@ def test_a_job_that_never_could_start_is_held_with_the_reason_until_it_could(rig
 
 
 def test_a_job_that_slurm_queued_again_need_not_wait_for_two_minutes(rig: Rig) -> None:
-    rig.add(7, restart_cnt=1, start_time=1120, state_reason="BeginTime")
-    rig.add(8, restart_cnt=0, start_time=1120, state_reason="BeginTime")  # its user's --begin
+    away = "[qdeck held: the daemon is unavailable]"  # as the start left it
+    rig.add(7, restart_cnt=1, start_time=1120, state_reason="BeginTime", admin_comment=away)
+    rig.add(8, restart_cnt=1, start_time=1120, state_reason="BeginTime")  # preempted
+    rig.add(9, restart_cnt=0, start_time=1120, state_reason="BeginTime")  # its user's --begin
     rig.agent.look()
     assert [command for command in rig.queue.told if "StartTime=now" in command] == [
         ("scontrol", "update", "JobId=7", "StartTime=now")
@@ -563,6 +565,12 @@ def test_slices_that_outlast_a_job_count_too(tmp_path: Path) -> None:
     rig.daemon.jobs = known  # type: ignore[method-assign]
 
 
+def test_a_state_file_that_cannot_be_written_is_told(rig: Rig) -> None:
+    Path(rig.settings.state).parent.parent.joinpath("run").write_text("in the way")
+    look = rig.agent.look()
+    assert "cannot be written" in look.trouble[0] and look.controller
+
+
 def test_trouble_with_one_job_is_not_trouble_with_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.add(7)
     rig.add(8)
@@ -585,6 +593,19 @@ def test_what_slurms_commands_call_a_job() -> None:
 
     assert name() == "9" and name(array_job_id=5, array_task_id=0) == "5_0" and name(het_job_id=8) == "8"
     assert name(array_job_id=9, array_task_id=None) == "9"
+    assert SlurmJob(job_id=9, job_state="PENDING", het_job_id=8).record == "9"
+
+
+def test_a_heterogeneous_job_waits_for_all_its_qpus(rig: Rig) -> None:
+    rig.daemon.status["other"] = "calibrating"
+    rig.add(7, het_job_id=6)
+    rig.add(8, het_job_id=6, tres_per_node="gres:qpu:other:1")
+    assert rig.agent.look().held == ["6"]
+    assert [command[-1] for command in rig.queue.told if command[1] == "hold"] == ["6"]
+    assert remark.read(rig.queue.list[7].comment, "held") == "other is calibrating"
+    assert not rig.agent.look().eventful
+    rig.daemon.status["other"] = "online"
+    assert rig.agent.look().let_go == ["6"] and rig.queue.list[7].comment == ""
 
 
 def test_commands_that_hang_or_are_missing_end(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ done twice. Without a controller nothing is touched, without a daemon nothing ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -83,7 +83,10 @@ class Agent:
         except QuarterdeckError as error:
             look.daemon = False
             look.trouble.append(str(error))
-        look.devices = self._publish(status)
+        try:
+            look.devices = self._publish(status)
+        except OSError as error:
+            look.trouble.append(f"{self._settings.state} cannot be written: {error.strerror}")
         try:
             queue = self._queue.jobs()
         except Unavailable as error:
@@ -91,11 +94,12 @@ class Agent:
             look.trouble.append(str(error))
             return look
         mine = [job for job in queue if job.qpus]
-        done: set[str] = set()
+        pending: dict[str, list[SlurmJob]] = {}
         for job in mine:
-            if job.job_state == "PENDING" and job.handle not in done:
-                done.add(job.handle)
-                self._try(look, lambda job=job: self._pending(look, job, status))  # type: ignore[misc]
+            if job.job_state == "PENDING":
+                pending.setdefault(job.handle, []).append(job)
+        for parts in pending.values():
+            self._try(look, lambda parts=parts: self._pending(look, parts, status))  # type: ignore[misc]
         if opened is not None:
             known = {job_id(self._settings, job.job_id): job for job in queue}
             self._reconcile(look, opened, known)
@@ -113,6 +117,8 @@ class Agent:
             for name in self._settings.devices
         }
         lines = [f"written\t{int(self._clock())}"]
+        if self._settings.nodes:
+            lines.append(f"nodes\t{len(self._settings.nodes)}")
         if self._settings.partition:
             lines.append(f"partition\t{self._settings.partition}")
         for name, why in known.items():
@@ -121,46 +127,49 @@ class Agent:
         write_atomically(Path(self._settings.state), "\n".join(lines) + "\n")
         return known
 
-    def _pending(self, look: Look, job: SlurmJob, status: dict[str, str] | None) -> None:
-        """Hold a job that could not start, let one go that we held and that could."""
-        ours = remark.read(job.comment, "held"), remark.read(job.comment, "refused")
-        if job.held and ours == (None, None):
+    def _pending(self, look: Look, parts: Sequence[SlurmJob], status: dict[str, str] | None) -> None:
+        """Hold a job that could not start, let one go that we held and that could. `parts`: a heterogeneous job's."""
+        job = next((part for part in parts if _marked(part)), parts[0])
+        if job.held and not _marked(job):
             return  # its user's hold, or the administrator's
-        kind: remark.Kind = "held"
-        why = ""
-        if status is None:
-            why = AWAY
-        elif not (why := "; ".join(filter(None, (status.get(name, "") for name in job.qpus)))):
-            if not job.held and not any(ours) and self._clock() - self._fit.get(job.job_id, 0.0) < RECHECK_S:
-                return
-            kind, why = self._verdict(job)
+        kind, why = self._obstacle(parts, status, fresh=not _marked(job))
         text = remark.write(job.comment, kind, why or None)
         if not why:
-            self._fit[job.job_id] = self._clock()
+            self._fit.setdefault(job.job_id, self._clock())
             if job.held:
                 self._queue.release(job.handle)
                 look.let_go.append(job.handle)
-            if self._delayed(job):
-                self._queue.soon(job.handle)
+            if _marked(job) and job.restart_cnt and 1 < job.start_time - self._clock() <= REQUEUE_S:
+                self._queue.soon(job.record)
         if text != job.comment:
-            self._queue.comment(job.handle, text)
+            self._queue.comment(job.record, text)
         if why and not (job.held and job.state_reason == "JobHeldAdmin"):
             # job_submit.lua can only hold as the user would, who could let it go
             self._queue.hold(job.handle)
             (look.refused if kind == "refused" else look.held).append(job.handle)
 
-    def _delayed(self, job: SlurmJob) -> bool:
-        """Whether Slurm lets it wait for two minutes because it did not get its QPUs when it started."""
-        return job.restart_cnt > 0 and 1 < job.start_time - self._clock() <= REQUEUE_S
-
-    def _verdict(self, job: SlurmJob) -> tuple[remark.Kind, str]:
+    def _obstacle(
+        self, parts: Sequence[SlurmJob], status: dict[str, str] | None, fresh: bool
+    ) -> tuple[remark.Kind, str]:
+        """Why a job could not start, and whether for good; empty if it could. A `fresh` one is checked now and then."""
+        if status is None:
+            return "held", AWAY
+        if why := "; ".join(filter(None, (status.get(name, "") for part in parts for name in part.qpus))):
+            return "held", why
+        found = self._fit.get(parts[0].job_id)
+        if fresh and found is not None and self._clock() - found < RECHECK_S:
+            return "held", ""
+        self._fit.pop(parts[0].job_id, None)
         try:
-            answer = self._contract.check(of_queue(self._settings, job))
-            return "held", "" if answer.ready else answer.message
+            for part in parts:
+                answer = self._contract.check(of_queue(self._settings, part))
+                if not answer.ready:
+                    return "held", answer.message
         except NOT_FOR_GOOD as error:
             return "held", str(error)
         except QuarterdeckError as error:
             return "refused", str(error)
+        return "held", ""
 
     # -- sessions ---------------------------------------------------------------------------------------------------
 
@@ -213,7 +222,7 @@ class Agent:
         if usage is not None and usage.tasks:
             text = remark.write(job.comment, "usage", told(usage))
             if text != job.comment:
-                self._queue.comment(job.handle, text)
+                self._queue.comment(job.record, text)
 
     def _try(self, look: Look, act: Callable[[], None]) -> None:
         try:
@@ -230,6 +239,11 @@ def _why(device: wire.Device) -> str:
         return ""
     state = "in maintenance" if device.status == "maintenance" else device.status
     return f"{device.name} is {state}" + (f": {device.reason}" if device.reason else "")
+
+
+def _marked(job: SlurmJob) -> bool:
+    """Whether we, or our hooks, let it wait."""
+    return bool(remark.read(job.comment, "held") or remark.read(job.comment, "refused"))
 
 
 def run(
