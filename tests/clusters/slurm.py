@@ -91,7 +91,7 @@ class Slurm:
         self.dir = self.place.directory
         self.munged = Munged()
         self.conf = self.dir / "etc" / "slurm.conf"
-        self.database = database
+        self._mariadb: subprocess.Popen[bytes] | None = None
         for name in ("etc", "state", "spool", "log", "run"):
             (self.dir / name).mkdir()
         (self.dir / "jobs").mkdir(mode=0o777)
@@ -168,6 +168,8 @@ class Slurm:
                 self.kill(name, signal.SIGTERM)
             except AssertionError:
                 self.kill(name)
+        if self._mariadb is not None:
+            self._mariadb.wait(10)
         self.munged.close()
         self.place.close()
 
@@ -265,7 +267,7 @@ class Slurm:
         )  # fmt: skip
         self.root("mariadb-install-db", "--no-defaults", "--user=root", f"--datadir={data}",
                   "--auth-root-authentication-method=socket", within_s=60)  # fmt: skip
-        subprocess.Popen(
+        self._mariadb = subprocess.Popen(
             self.place.inside(["mariadbd", "--no-defaults", "--user=root", f"--datadir={data}", f"--socket={sock}",
                                f"--pid-file={self.dir}/run/mariadbd.pid", f"--port={db}", "--bind-address=127.0.0.1",
                                "--innodb-buffer-pool-size=32M", "--innodb-lock-wait-timeout=900"]),

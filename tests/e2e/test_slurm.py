@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from quarterdeck.errors import NotFound
+from quarterdeck.schedulers.contract import JobRequest
 from quarterdeck.schedulers.slurm import remark
 from tests.clusters.quantum import Quantum
 from tests.clusters.slurm import missing
@@ -231,6 +232,65 @@ def _set(site: Quantum, status: str) -> None:
     assert answer.status_code == 200, answer.text
 
 
+def test_a_qpu_that_goes_away_just_before_a_start(site: Quantum) -> None:
+    """Nobody held the job in time: its start is turned away, it waits held, and runs later."""
+    site.kill_agent()
+    try:
+        _set(site, "maintenance")
+        job = site.slurm.sbatch(site.hybrid(1, 5), "--qpu=slow", "-t", "5")
+        waits(site, job, "in maintenance: new laser")
+        done = site.slurm.run("srun", "--qpu=slow", "-t5", "true", user=BOB, check=False)
+        assert done.returncode != 0 and "slow is unavailable: in maintenance" in done.stderr
+    finally:
+        site.start_agent()
+        _set(site, "online")
+    assert site.slurm.ended(job, 30) == "COMPLETED" and "good" in site.slurm.output(job)
+
+
+def test_a_qpu_that_somebody_outside_of_slurm_has_alone(site: Quantum) -> None:
+    other = site.contract.acquire(JobRequest(id="lab:1", manager="lab", devices=("slow",), user=BOB, mode="exclusive"))
+    job = site.slurm.sbatch("true", "--qpu=slow", "-t", "5")
+    waits(site, job, "exclusive session of games")
+    site.contract.release(other.id)
+    assert site.slurm.ended(job, 30) == "COMPLETED"
+
+
+def test_a_heterogeneous_job_waits_as_a_whole(site: Quantum) -> None:
+    """Submitted while the QPU is away, and waiting already when it goes: the classical nodes are not taken, either."""
+    early = het(site, "--begin=now+2")
+    _set(site, "maintenance")
+    late = het(site)
+    for job in (early, late):
+        site.slurm.until(
+            lambda job=job: site.slurm.job(job)["state_reason"] == "JobHeldAdmin", 15, f"{job} is not held"
+        )
+    _set(site, "online")
+    assert [site.slurm.ended(job, 30) for job in (early, late)] == ["COMPLETED"] * 2
+    assert all("of slow" in site.slurm.output(job) for job in (early, late))
+
+
+def het(site: Quantum, *options: str) -> int:
+    """A job of a classical component and one with a QPU."""
+    parts = ["-p", "classical", "-t5", *options, ":", "-p", "quantum", "-t5", *options, "--qpu=slow"]
+    done = site.slurm.run("sbatch", "--parsable", "-o", "%j.out", *parts, stdin="#!/bin/sh\necho of $QDECK_DEVICE\n")
+    return int(done.stdout)
+
+
+def test_a_job_that_is_queued_again_gets_a_new_session(site: Quantum) -> None:
+    """As after a preemption. Its usage counts on."""
+    job = site.slurm.sbatch(f"{site.hybrid(1, 10)}; [ $SLURM_RESTART_COUNT ] || sleep 60", "--qpu=slow", "-t", "5")
+    site.slurm.until(lambda: "good" in site.slurm.output(job), 30, "it does not run")
+    first = site.contract.job(f"slurm:qtest:{job}").session
+    site.slurm.root("scontrol", "requeue", str(job))
+    site.slurm.until(lambda: not site.open_jobs(), 20, "it keeps its QPU")
+    queued = lambda: (site.slurm.state(job), site.slurm.job(job)["restart_cnt"]) == ("PENDING", 1)  # noqa: E731
+    site.slurm.until(queued, 20, "it is not queued again")
+    site.slurm.root("scontrol", "update", f"jobid={job}", "StartTime=now")  # Slurm lets it wait for two minutes
+    assert site.slurm.ended(job) == "COMPLETED"
+    told = site.contract.job(f"slurm:qtest:{job}")
+    assert told.session != first and told.usage is not None and told.usage.shots == 20
+
+
 def test_without_the_agent_jobs_wait_until_it_is_back(site: Quantum) -> None:
     site.kill_agent()
     state = site.dir / "run" / "slurm.state"
@@ -257,6 +317,7 @@ def test_without_the_agent_jobs_wait_until_it_is_back(site: Quantum) -> None:
         (["--gres=qpu:slow:1"], "--qpu=NAME"),
         (["--qpu=slow", "--gres=qpu:slow:1"], "leave the qpu out"),
         (["--qpu=a b"], "no value"),
+        (["--qpu=slow", "-N2"], "sbatch -N2 ... : -N1 --qpu=slow"),
     ],
     ids=lambda value: "".join(value) if isinstance(value, list) else "",
 )

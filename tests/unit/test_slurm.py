@@ -29,7 +29,7 @@ from quarterdeck.schedulers.slurm.agent import Agent
 from quarterdeck.schedulers.slurm.hook import Hook
 from quarterdeck.schedulers.slurm.install import Installer, Places, apply, places, settings_of
 from quarterdeck.schedulers.slurm.queue import Facts, Queue, SlurmJob, duration_s, qpus
-from quarterdeck.schedulers.slurm.request import Asked, of_queue, request
+from quarterdeck.schedulers.slurm.request import NONE, OPTION, QPUS, Asked, of_queue, request
 from quarterdeck.schedulers.slurm.settings import Classes, Projects, SlurmSettings, load
 
 SITE_CONF = """\
@@ -316,7 +316,7 @@ class Controller(Queue):
 
     def _set(self, handle: str, **fields: Any) -> None:
         for id, each in self.list.items():
-            if each.handle == handle:
+            if handle in (each.handle, each.record):
                 self.list[id] = msgspec.structs.replace(each, **fields)
 
     def _alive(self) -> None:
@@ -328,8 +328,7 @@ SETTINGS = SlurmSettings(
     cluster="c", devices={"emu": 4}, partition="q", patience_s=5.0, grace_s=30.0,
     classes=Classes(qos={"gold": "production"}), projects=Projects(account={"phys": "atoms"}),
 )  # fmt: skip
-OPTION = "SPANK__SLURM_SPANK_OPTION_quarterdeck_"
-STARTS = {"SLURM_JOB_ID": "7", "SLURM_JOB_USER": "ada", "SLURM_JOB_PARTITION": "p", "SPANK_QDECK_QPU": "emu"}
+STARTS = {"SLURM_JOB_ID": "7", "SLURM_JOB_USER": "ada", "SLURM_JOB_PARTITION": "p", QPUS: "emu"}
 
 
 class Rig:
@@ -363,7 +362,9 @@ def test_a_job_gets_its_qpus_when_it_starts(rig: Rig) -> None:
     (asked,) = rig.daemon.calls("acquire")
     assert asked == JobRequest(id="slurm:c:7", manager="slurm", devices=("emu",), user="ada", class_="test",
                                project="atoms", walltime_s=60.0)  # fmt: skip
-    assert rig.hook.prolog({"SLURM_JOB_ID": "8", "SLURM_JOB_USER": "ada"}) == 0 and len(rig.daemon.asked) == 1
+    for without in ({}, {QPUS: NONE, f"{OPTION}qpu": "emu"}):  # the second is another component of a heterogeneous job
+        assert rig.hook.prolog({"SLURM_JOB_ID": "8", "SLURM_JOB_USER": "ada", **without}) == 0
+    assert len(rig.daemon.asked) == 1
     assert rig.hook.epilog(STARTS) == 0 and rig.daemon.calls("release") == ["slurm:c:7"]
     assert rig.hook.epilog(STARTS) == 0  # twice is once
 
@@ -373,7 +374,7 @@ def test_a_start_waits_for_a_daemon_that_restarts_and_then_lets_slurm_queue_the_
     assert rig.hook.prolog(STARTS) == 0 and rig.now == 1002.0
     rig.daemon.away = True
     assert rig.hook.prolog(STARTS) == 1 and rig.now <= 1002.0 + 5.0
-    assert [command[1] for command in rig.queue.told] == ["notify"]
+    assert [command[1] for command in rig.queue.told] == ["notify", "update"]  # told, and not held
 
 
 @pytest.mark.parametrize(
@@ -508,8 +509,10 @@ def test_a_job_that_never_could_start_is_held_with_the_reason_until_it_could(rig
 
 
 def test_a_job_that_slurm_queued_again_need_not_wait_for_two_minutes(rig: Rig) -> None:
-    rig.add(7, restart_cnt=1, start_time=1120, state_reason="BeginTime")
-    rig.add(8, restart_cnt=0, start_time=1120, state_reason="BeginTime")  # its user's --begin
+    away = "[qdeck held: the daemon is unavailable]"  # as the start left it
+    rig.add(7, restart_cnt=1, start_time=1120, state_reason="BeginTime", admin_comment=away)
+    rig.add(8, restart_cnt=1, start_time=1120, state_reason="BeginTime")  # preempted
+    rig.add(9, restart_cnt=0, start_time=1120, state_reason="BeginTime")  # its user's --begin
     rig.agent.look()
     assert [command for command in rig.queue.told if "StartTime=now" in command] == [
         ("scontrol", "update", "JobId=7", "StartTime=now")
@@ -546,6 +549,28 @@ def test_usage_of_ended_jobs_goes_to_slurmdbd(tmp_path: Path) -> None:
     assert all(command[-1].startswith("AdminComment=[qdeck usage: qpu_s=1.5") for command in rig.queue.told)
 
 
+def test_slices_that_outlast_a_job_count_too(tmp_path: Path) -> None:
+    rig = Rig(tmp_path, accounting=True)
+    rig.add(7, "RUNNING")
+    rig.daemon.known = {"slurm:c:7": job(state="released")}
+    rig.agent.look()
+    rig.add(7, "COMPLETED")
+    known, rig.daemon.jobs = rig.daemon.jobs, lambda manager: []  # type: ignore[method-assign]
+    rig.agent.look()
+    assert not [command for command in rig.queue.told if command[0] == "sacctmgr"]
+    rig.now += 3
+    rig.agent.look()
+    rig.agent.look()
+    assert len([command for command in rig.queue.told if command[0] == "sacctmgr"]) == 1
+    rig.daemon.jobs = known  # type: ignore[method-assign]
+
+
+def test_a_state_file_that_cannot_be_written_is_told(rig: Rig) -> None:
+    Path(rig.settings.state).parent.parent.joinpath("run").write_text("in the way")
+    look = rig.agent.look()
+    assert "cannot be written" in look.trouble[0] and look.controller
+
+
 def test_trouble_with_one_job_is_not_trouble_with_the_others(rig: Rig, monkeypatch: pytest.MonkeyPatch) -> None:
     rig.add(7)
     rig.add(8)
@@ -568,6 +593,19 @@ def test_what_slurms_commands_call_a_job() -> None:
 
     assert name() == "9" and name(array_job_id=5, array_task_id=0) == "5_0" and name(het_job_id=8) == "8"
     assert name(array_job_id=9, array_task_id=None) == "9"
+    assert SlurmJob(job_id=9, job_state="PENDING", het_job_id=8).record == "9"
+
+
+def test_a_heterogeneous_job_waits_for_all_its_qpus(rig: Rig) -> None:
+    rig.daemon.status["other"] = "calibrating"
+    rig.add(7, het_job_id=6)
+    rig.add(8, het_job_id=6, tres_per_node="gres:qpu:other:1")
+    assert rig.agent.look().held == ["6"]
+    assert [command[-1] for command in rig.queue.told if command[1] == "hold"] == ["6"]
+    assert remark.read(rig.queue.list[7].comment, "held") == "other is calibrating"
+    assert not rig.agent.look().eventful
+    rig.daemon.status["other"] = "online"
+    assert rig.agent.look().let_go == ["6"] and rig.queue.list[7].comment == ""
 
 
 def test_commands_that_hang_or_are_missing_end(tmp_path: Path) -> None:

@@ -172,7 +172,7 @@ def status(
     config: Config = None,
     as_json: Json = False,
 ) -> None:
-    """The QPUs that Slurm gives, and what your jobs wait for.
+    """The QPUs that jobs may have, and what your jobs wait for.
 
     For root: everybody's jobs.
 

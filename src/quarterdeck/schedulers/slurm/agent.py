@@ -9,7 +9,7 @@ done twice. Without a controller nothing is touched, without a daemon nothing ne
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import msgspec
@@ -33,6 +33,9 @@ REQUEUE_S = 130.0
 """Slurm lets a job that was queued again wait for 121 s (22.05)."""
 USAGE_S = 15.0
 """How often the usage of a running job is written down."""
+
+SETTLE_S = 2.0
+"""How long after a job's end its last slices may end."""
 
 
 class Look(msgspec.Struct, kw_only=True):
@@ -66,6 +69,8 @@ class Agent:
         self._fit: dict[int, float] = {}  # when a pending job was last found fit
         self._stale: set[str] = set()  # open in the daemon, pending in Slurm, at the last look
         self._told: dict[str, float] = {}  # when a running job's usage was last written down
+        self._settling: dict[str, float] = {}  # jobs without QPUs since then, whose last slices may still run
+        self._opened: set[str] = set()
 
     def look(self) -> Look:
         """One look. Nothing that is foreseen is raised: `trouble` has what did not work; the next look tries again."""
@@ -78,7 +83,10 @@ class Agent:
         except QuarterdeckError as error:
             look.daemon = False
             look.trouble.append(str(error))
-        look.devices = self._publish(status)
+        try:
+            look.devices = self._publish(status)
+        except OSError as error:
+            look.trouble.append(f"{self._settings.state} cannot be written: {error.strerror}")
         try:
             queue = self._queue.jobs()
         except Unavailable as error:
@@ -86,13 +94,16 @@ class Agent:
             look.trouble.append(str(error))
             return look
         mine = [job for job in queue if job.qpus]
-        done: set[str] = set()
+        pending: dict[str, list[SlurmJob]] = {}
         for job in mine:
-            if job.job_state == "PENDING" and job.handle not in done:
-                done.add(job.handle)
-                self._try(look, lambda job=job: self._pending(look, job, status))  # type: ignore[misc]
+            if job.job_state == "PENDING":
+                pending.setdefault(job.handle, []).append(job)
+        for parts in pending.values():
+            self._try(look, lambda parts=parts: self._pending(look, parts, status))  # type: ignore[misc]
         if opened is not None:
-            self._reconcile(look, opened, {job_id(self._settings, job.job_id): job for job in queue})
+            known = {job_id(self._settings, job.job_id): job for job in queue}
+            self._reconcile(look, opened, known)
+            self._settle(look, {job.id for job in opened}, known)
         alive = {job.job_id for job in mine}
         self._fit = {job: at for job, at in self._fit.items() if job in alive}
         return look
@@ -106,6 +117,8 @@ class Agent:
             for name in self._settings.devices
         }
         lines = [f"written\t{int(self._clock())}"]
+        if self._settings.nodes:
+            lines.append(f"nodes\t{len(self._settings.nodes)}")
         if self._settings.partition:
             lines.append(f"partition\t{self._settings.partition}")
         for name, why in known.items():
@@ -114,46 +127,49 @@ class Agent:
         write_atomically(Path(self._settings.state), "\n".join(lines) + "\n")
         return known
 
-    def _pending(self, look: Look, job: SlurmJob, status: dict[str, str] | None) -> None:
-        """Hold a job that could not start, let one go that we held and that could."""
-        ours = remark.read(job.comment, "held"), remark.read(job.comment, "refused")
-        if job.held and ours == (None, None):
+    def _pending(self, look: Look, parts: Sequence[SlurmJob], status: dict[str, str] | None) -> None:
+        """Hold a job that could not start, let one go that we held and that could. `parts`: a heterogeneous job's."""
+        job = next((part for part in parts if _marked(part)), parts[0])
+        if job.held and not _marked(job):
             return  # its user's hold, or the administrator's
-        kind: remark.Kind = "held"
-        why = ""
-        if status is None:
-            why = AWAY
-        elif not (why := "; ".join(filter(None, (status.get(name, "") for name in job.qpus)))):
-            if not job.held and not any(ours) and self._clock() - self._fit.get(job.job_id, 0.0) < RECHECK_S:
-                return
-            kind, why = self._verdict(job)
+        kind, why = self._obstacle(parts, status, fresh=not _marked(job))
         text = remark.write(job.comment, kind, why or None)
         if not why:
-            self._fit[job.job_id] = self._clock()
+            self._fit.setdefault(job.job_id, self._clock())
             if job.held:
                 self._queue.release(job.handle)
                 look.let_go.append(job.handle)
-            if self._delayed(job):
-                self._queue.soon(job.handle)
+            if _marked(job) and job.restart_cnt and 1 < job.start_time - self._clock() <= REQUEUE_S:
+                self._queue.soon(job.record)
         if text != job.comment:
-            self._queue.comment(job.handle, text)
+            self._queue.comment(job.record, text)
         if why and not (job.held and job.state_reason == "JobHeldAdmin"):
             # job_submit.lua can only hold as the user would, who could let it go
             self._queue.hold(job.handle)
             (look.refused if kind == "refused" else look.held).append(job.handle)
 
-    def _delayed(self, job: SlurmJob) -> bool:
-        """Whether Slurm lets it wait for two minutes because it did not get its QPUs when it started."""
-        return job.restart_cnt > 0 and 1 < job.start_time - self._clock() <= REQUEUE_S
-
-    def _verdict(self, job: SlurmJob) -> tuple[remark.Kind, str]:
+    def _obstacle(
+        self, parts: Sequence[SlurmJob], status: dict[str, str] | None, fresh: bool
+    ) -> tuple[remark.Kind, str]:
+        """Why a job could not start, and whether for good; empty if it could. A `fresh` one is checked now and then."""
+        if status is None:
+            return "held", AWAY
+        if why := "; ".join(filter(None, (status.get(name, "") for part in parts for name in part.qpus))):
+            return "held", why
+        found = self._fit.get(parts[0].job_id)
+        if fresh and found is not None and self._clock() - found < RECHECK_S:
+            return "held", ""
+        self._fit.pop(parts[0].job_id, None)
         try:
-            answer = self._contract.check(of_queue(self._settings, job))
-            return "held", "" if answer.ready else answer.message
+            for part in parts:
+                answer = self._contract.check(of_queue(self._settings, part))
+                if not answer.ready:
+                    return "held", answer.message
         except NOT_FOR_GOOD as error:
             return "held", str(error)
         except QuarterdeckError as error:
             return "refused", str(error)
+        return "held", ""
 
     # -- sessions ---------------------------------------------------------------------------------------------------
 
@@ -172,13 +188,27 @@ class Agent:
             self._try(look, lambda act=act, each=each, job=job: act(look, each, job))  # type: ignore[misc]
         self._stale = stale
 
+    def _settle(self, look: Look, opened: set[str], queue: dict[str, SlurmJob]) -> None:
+        """Slices that run when a job ends count, too: a moment later its usage is written once more."""
+        if self._settings.accounting:
+            self._settling |= dict.fromkeys(self._opened - opened, self._clock())
+            for id in opened & self._settling.keys():
+                del self._settling[id]  # it was queued again, and runs again
+            for id in [id for id, since in self._settling.items() if self._clock() - since >= SETTLE_S]:
+                del self._settling[id]
+                self._try(look, lambda id=id: self._account(id, self._contract.job(id), queue.get(id)))  # type: ignore[misc]
+        self._opened = opened
+
+    def _account(self, id: str, done: wire.Job, job: SlurmJob | None) -> None:
+        if self._settings.accounting and done.usage is not None:
+            text = remark.write(job.comment if job else "", "usage", told(done.usage))
+            self._queue.account(id.rpartition(":")[2], text)
+
     def _release(self, look: Look, each: wire.Job, job: SlurmJob | None) -> None:
         done = self._contract.release(each.id)
         self._told.pop(each.id, None)
         look.released.append(each.id.rpartition(":")[2])
-        if self._settings.accounting and done.usage is not None:
-            text = remark.write(job.comment if job else "", "usage", told(done.usage))
-            self._queue.account(each.id.rpartition(":")[2], text)
+        self._account(each.id, done, job)
 
     def _running(self, look: Look, each: wire.Job, job: SlurmJob | None) -> None:
         assert job is not None
@@ -192,7 +222,7 @@ class Agent:
         if usage is not None and usage.tasks:
             text = remark.write(job.comment, "usage", told(usage))
             if text != job.comment:
-                self._queue.comment(job.handle, text)
+                self._queue.comment(job.record, text)
 
     def _try(self, look: Look, act: Callable[[], None]) -> None:
         try:
@@ -209,6 +239,11 @@ def _why(device: wire.Device) -> str:
         return ""
     state = "in maintenance" if device.status == "maintenance" else device.status
     return f"{device.name} is {state}" + (f": {device.reason}" if device.reason else "")
+
+
+def _marked(job: SlurmJob) -> bool:
+    """Whether we, or our hooks, let it wait."""
+    return bool(remark.read(job.comment, "held") or remark.read(job.comment, "refused"))
 
 
 def run(

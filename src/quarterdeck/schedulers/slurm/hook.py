@@ -90,9 +90,7 @@ class Hook:
         except (DeviceUnavailable, Conflict) as error:
             return self._turned_away(name, "held", error)
         except NOT_FOR_GOOD as error:
-            with suppress(QuarterdeckError):
-                self._queue.tell(job, f"quarterdeck: {_line(error)}")
-            print(f"job {job} is queued again: {_line(error)}")
+            self._say(name, "held", error)
             return 1
         except QuarterdeckError as error:
             return self._turned_away(name, "refused", error)
@@ -117,14 +115,18 @@ class Hook:
 
     def _turned_away(self, job: str, kind: remark.Kind, error: QuarterdeckError) -> int:
         """Hold it with the reason, so that it neither runs nor comes back every two minutes; the agent lets it go."""
-        print(f"job {job} is {kind}: {_line(error)}")
+        self._say(job, kind, error)
+        with suppress(QuarterdeckError):
+            self._queue.hold(job)
+        return 1
+
+    def _say(self, job: str, kind: remark.Kind, error: QuarterdeckError) -> None:
+        """To its srun or salloc, if it has one, and in its AdminComment, by which the agent knows it."""
+        print(f"job {job} does not start: {_line(error)}")
         with suppress(QuarterdeckError):
             self._queue.tell(job, f"quarterdeck: {_line(error)}")
         with suppress(QuarterdeckError):
             self._queue.comment(job, remark.write(self._queue.remarks(job), kind, str(error)))
-        with suppress(QuarterdeckError):
-            self._queue.hold(job)
-        return 1
 
     def epilog(self, environ: Mapping[str, str]) -> int:
         """Take a job's QPUs back, and write what it used where Slurm can keep it."""

@@ -3,6 +3,7 @@
 -- job_submit.lua loads it with dofile and calls qdeck.submit first; `qdeck slurm install` writes that block. What is
 -- known of the QPUs comes from a small file that `qdeck slurm agent` writes anew every few seconds:
 --   written TAB seconds since 1970
+--   nodes TAB number of nodes that have QPUs
 --   partition TAB name                                      where such jobs go that name none; may be missing
 --   device TAB name TAB count TAB ready|held TAB sentence
 local qdeck = {
@@ -50,6 +51,8 @@ local function read_state()
     for text in string.gmatch(line .. "\t", "([^\t]*)\t") do field[#field + 1] = text end
     if field[1] == "written" then
       known.written = tonumber(field[2]) or 0
+    elseif field[1] == "nodes" then
+      known.nodes = tonumber(field[2])
     elseif field[1] == "partition" then
       known.partition = field[2]
     elseif field[1] == "device" then
@@ -115,6 +118,10 @@ local function submit(job)
   local known = read_state()
   local wanted, why = gres(qpus, mode, known)
   if wanted == nil then return refuse(why) end
+  if known.nodes ~= nil and job.min_nodes ~= nil and job.min_nodes ~= slurm.NO_VAL and job.min_nodes > known.nodes then
+    return refuse("Slurm gives a QPU to every node of a job, and " .. known.nodes .. " can have one; for more nodes add "
+      .. "a component for the QPU: sbatch -N" .. job.min_nodes .. " ... : -N1 --qpu=" .. qpus .. " job.sh")
+  end
   job.tres_per_node = job.tres_per_node ~= nil and (job.tres_per_node .. "," .. wanted) or wanted
   if job.partition == nil and known.partition ~= nil then job.partition = known.partition end
   local asks = {} -- for the agent, which sees no options

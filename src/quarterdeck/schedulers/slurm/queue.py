@@ -66,12 +66,15 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def handle(self) -> str:
-        """What Slurm's commands call it. An array's tasks that still wait together are one, a heterogeneous job is one.
+        """What it is held and released by: a heterogeneous job only as a whole."""
+        return str(self.het_job_id) if self.het_job_id else self.record
+
+    @property
+    def record(self) -> str:
+        """What its record is changed by. An array's tasks that still wait together have one.
 
         The raw id of an array's last task stands for the whole array, so that a task is ARRAY_TASK.
         """
-        if self.het_job_id:
-            return str(self.het_job_id)
         if self.array_job_id and self.array_task_id is not None:
             return f"{self.array_job_id}_{self.array_task_id}"
         return str(self.job_id)
