@@ -12,6 +12,7 @@ from xml.etree import ElementTree
 import msgspec
 
 from quarterdeck.errors import Unavailable
+from quarterdeck.schedulers.gridengine.request import pairs
 from quarterdeck.schedulers.gridengine.site import Site
 
 CONTROLS = {code: None for code in range(32) if code not in (9, 10, 13)}
@@ -118,13 +119,7 @@ class Cluster:
 
     def values(self, kind: str, name: str) -> dict[str, str]:
         """`complex_values` of a host (`qconf -se`) or a queue (`qconf -sq`)."""
-        told = fields(self.run("qconf", kind, name)).get("complex_values", "NONE")
-        found = {}
-        for part in filter(None, told.replace(" ", "").split(",")):
-            key, equals, value = part.partition("=")
-            if equals:
-                found[key] = value
-        return found
+        return values(self.run("qconf", kind, name))
 
     def set_values(self, kind: str, name: str, values: dict[str, str]) -> None:
         """Set some of the `complex_values` of an exechost or a queue, and leave the others."""
@@ -146,6 +141,11 @@ class Cluster:
 def plain(sentence: str) -> str:
     """Without what ends a context's value, or a line."""
     return " ".join(sentence.replace(",", ";").split())
+
+
+def values(text: str) -> dict[str, str]:
+    """The `complex_values` of an object that qconf showed."""
+    return pairs(fields(text).get("complex_values", "NONE").replace(" ", "").removeprefix("NONE"))
 
 
 def fields(text: str) -> dict[str, str]:
