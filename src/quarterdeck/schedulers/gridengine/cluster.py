@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
@@ -15,6 +16,7 @@ from quarterdeck.errors import Unavailable
 from quarterdeck.schedulers.gridengine.request import pairs
 from quarterdeck.schedulers.gridengine.site import Site
 
+DEBIAN = Path("/usr/lib/gridengine")
 CONTROLS = {code: None for code in range(32) if code not in (9, 10, 13)}
 
 
@@ -136,6 +138,17 @@ class Cluster:
     def untell(self, number: str, name: str) -> None:
         """Take it away."""
         self.run("qalter", "-dc", name, number)
+
+
+def binaries() -> str:
+    """The directory of Grid Engine's commands on this host; empty if it is nowhere to be seen.
+
+    Debian's in /usr/bin are shell scripts around these, which take 0.07 s each, and up to ten times that under load.
+    """
+    if (DEBIAN / "qstat").exists():
+        return str(DEBIAN)
+    found = shutil.which("qstat")
+    return str(Path(found).parent) if found else ""
 
 
 def plain(sentence: str) -> str:
