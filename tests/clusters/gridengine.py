@@ -46,6 +46,7 @@ class GridEngine:
         self.environ = {
             **clean, "SGE_ROOT": str(self.root), "SGE_CELL": "default", "SGE_QMASTER_PORT": str(master),
             "SGE_EXECD_PORT": str(execd), "SGE_CLUSTER_NAME": f"qdeck{master}", "SGE_SINGLE_LINE": "1",
+            "PATH": f"{LIB}:{clean['PATH']}",  # those in /usr/bin are slow scripts around these
         }  # fmt: skip
 
     # -- up and down ----------------------------------------------------------------------------------------------

@@ -134,7 +134,7 @@ def _site(file: Path, devices: list[str], queues: list[str], url: str, old: Site
     import msgspec
 
     from quarterdeck import places
-    from quarterdeck.schedulers.gridengine.cluster import Cluster, words
+    from quarterdeck.schedulers.gridengine.cluster import Cluster, binaries, words
     from quarterdeck.schedulers.gridengine.site import Site, check
 
     told = os.environ
@@ -144,7 +144,7 @@ def _site(file: Path, devices: list[str], queues: list[str], url: str, old: Site
     base = old or Site(
         url=where, root=told["SGE_ROOT"], cell=told.get("SGE_CELL", "default"), devices={},
         qmaster_port=told.get("SGE_QMASTER_PORT", ""), execd_port=told.get("SGE_EXECD_PORT", ""),
-        hooks=str(file.resolve().with_suffix("")),
+        hooks=str(file.resolve().with_suffix("")), binaries=binaries(),
     )  # fmt: skip
     held = dict(base.devices) or ({} if devices else _daemon_devices())
     for name, _, slots in (one.partition("=") for one in devices):

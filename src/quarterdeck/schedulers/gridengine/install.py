@@ -17,7 +17,7 @@ import msgspec
 import quarterdeck
 from quarterdeck.errors import Conflict, Unavailable
 from quarterdeck.schedulers.gridengine import hooks
-from quarterdeck.schedulers.gridengine.cluster import Cluster, fields, number, words
+from quarterdeck.schedulers.gridengine.cluster import Cluster, fields, number, values, words
 from quarterdeck.schedulers.gridengine.site import CLASS, HOOKED, MARK, MARKED, PROJECT, Site, dump, ready_of, slots_of
 
 SCRIPT = """\
@@ -197,7 +197,8 @@ def _names(cluster: Cluster, option: str) -> list[str]:
 
 
 def _queue(cluster: Cluster, site: Site, queue: str, off: bool = False) -> Change:
-    told = fields(cluster.run("qconf", "-sq", queue))
+    shown = cluster.run("qconf", "-sq", queue)
+    told = fields(shown)
     directory = Path(site.hooks)
     ours = {
         "prolog": f"root@{directory / 'prolog'} {hooks.PROLOG}",
@@ -215,8 +216,7 @@ def _queue(cluster: Cluster, site: Site, queue: str, off: bool = False) -> Chang
                 "--queue, since Grid Engine runs one only"
             )
         after[name] = "NONE" if off else wanted
-    values = cluster.values("-sq", queue)
-    before[HOOKED] = values.get(HOOKED, "")
+    before[HOOKED] = values(shown).get(HOOKED, "")
     after[HOOKED] = "" if off else "TRUE"
 
     def apply() -> None:
