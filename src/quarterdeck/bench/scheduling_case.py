@@ -74,8 +74,8 @@ CHEATER = "p0u0"
 ROUNDS_PER_JOB = 13.25  # .2 (20..60) + .3 (5..20) + .5 (1..5)
 DAY_OF_A_JOB = ROUNDS_PER_JOB / 2000
 """Of a facility's day of 2,000 tasks, what a job is."""
-ETA_EVERY = {"superconducting": 20, "neutral-atom": 10, "centre": 100}
-"""Every so many-th task is asked for its estimate."""
+ETA_EVERY = {"superconducting": 60, "neutral-atom": 30, "centre": 300}
+"""Every so many-th task is asked for its estimate; none in overload, where the queue has no end to look for."""
 
 
 def policy_of(name: str) -> tuple[str, dict[str, Any]]:
@@ -146,5 +146,5 @@ def simulated(case: Case) -> Record:
         workload = chosen.workload()
     return simulate(
         workload, lambda: make_policy(name, settings), seed=case.seed, until_s=until_s,
-        slices=until_s is None, eta_every=ETA_EVERY[case.setting.shape],
+        slices=until_s is None, eta_every=ETA_EVERY[case.setting.shape] if case.setting.load <= 1.0 else 0,
     )  # fmt: skip
