@@ -177,6 +177,9 @@ def test_install_and_remove(machine: Places) -> None:
     assert prolog.stat().st_mode & 0o777 == 0o755 and "/site/prolog || exit $?" in prolog.read_text()
     assert (machine.library / "qdeck_spank.so").stat().st_size > 5000
     assert "slurm agent" in (machine.units / "quarterdeck-slurm.service").read_text()
+    lua = (machine.slurm_conf.parent / "job_submit.lua").read_text()
+    old = int((Path("/usr/include/slurm/slurm_version.h").read_text().split("SLURM_VERSION_NUMBER")[1].split()[0]), 16)
+    assert ('qdeck.gres = "gres:"' in lua) == (old < 0x170B00)
     more = settings_of(machine, devices={"a": 2, "b": 1})
     assert {change.path.name for change in Installer(machine, more, "/py").plan()} == {
         "slurm.conf",
@@ -606,6 +609,33 @@ def test_a_heterogeneous_job_waits_for_all_its_qpus(rig: Rig) -> None:
     assert not rig.agent.look().eventful
     rig.daemon.status["other"] = "online"
     assert rig.agent.look().let_go == ["6"] and rig.queue.list[7].comment == ""
+
+
+def test_queues_of_old_and_new_versions(tmp_path: Path) -> None:
+    """As 22.05 writes it, and as the sources of 23.02 and later have it."""
+
+    def number(value: int | None, infinite: bool = False) -> dict[str, Any]:
+        return {"set": value is not None, "infinite": infinite, "number": value or 0}
+
+    old: dict[str, Any] = {
+        "job_id": 7, "job_state": "RUNNING", "time_limit": 5, "priority": 10, "array_task_id": None, "array_job_id": 0,
+        "tres_per_node": "gres:qpu:a:1", "het_job_id": 0, "start_time": 50, "admin_comment": "", "other": [],
+    }  # fmt: skip
+    wrapped = ("time_limit", "priority", "array_task_id", "array_job_id", "het_job_id", "start_time")
+    new = (
+        old
+        | {name: number(old[name]) for name in wrapped}
+        | {"job_state": ["RUNNING"], "tres_per_node": "gres/qpu:a:1"}
+    )
+    ending = new | {"job_state": ["CANCELLED", "COMPLETING"], "time_limit": number(None, True)}
+    ending |= {"array_task_id": number(0), "array_job_id": number(5)}
+    command = tmp_path / "squeue"
+    command.write_text(f"#!/bin/sh\ncat <<'END'\n{msgspec.json.encode({'jobs': [old, new, ending]}).decode()}\nEND\n")
+    command.chmod(0o755)
+    first, second, third = Queue(SlurmSettings(bin=str(tmp_path))).jobs()
+    assert first.qpus == second.qpus == {"a": 1} and first.walltime_s == second.walltime_s == 300.0
+    assert msgspec.structs.replace(first, tres_per_node="") == msgspec.structs.replace(second, tres_per_node="")
+    assert (third.job_state, third.walltime_s, third.record) == ("COMPLETING", None, "5_0")
 
 
 def test_commands_that_hang_or_are_missing_end(tmp_path: Path) -> None:

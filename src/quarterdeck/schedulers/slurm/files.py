@@ -70,12 +70,13 @@ def controller_hook(action: str, helper: Path, site: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def lua_block(library: Path, state: str) -> list[str]:
+def lua_block(library: Path, state: str, gres: str) -> list[str]:
     """What joins our functions to those that job_submit.lua has."""
     return [
         "do",
         f"  local qdeck = dofile({json.dumps(str(library / 'qdeck.lua'))})",
         f"  qdeck.state = {json.dumps(state)}",
+        f"  qdeck.gres = {json.dumps(gres)}",
         "  local submit, modify = slurm_job_submit, slurm_job_modify",
         "  function slurm_job_submit(job, partitions, uid)",
         "    local rc = qdeck.submit(job, partitions, uid)",

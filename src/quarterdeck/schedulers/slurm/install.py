@@ -20,6 +20,8 @@ from quarterdeck.schedulers.slurm.settings import SlurmSettings, load
 
 SOURCES = Path(__file__).parent
 PLUGIN = "qdeck_spank.so"
+GRES_SLASH = 0x170B00
+"""Slurm 23.11 begins a job's GRES with gres/ and older ones with gres: (its sources, 22.05.8 to 26.11)."""
 HERE = "unix:///var/lib/quarterdeck/run/qdeck.sock"
 """The daemon that root runs on this machine."""
 
@@ -103,6 +105,7 @@ class Installer:
         ]  # fmt: skip
         library, helper = where.library, where.library / "hook"
         stack = f"required {library / PLUGIN} helper={helper} timeout={settings.command_s * 2 + 5:.0f}"
+        prefix = "gres/" if int(_version(where.include), 16) >= GRES_SLASH else "gres:"
         lua = where.slurm_conf.with_name("job_submit.lua")
         gres_conf = where.slurm_conf.with_name("gres.conf")
         texts = {
@@ -113,7 +116,7 @@ class Installer:
             library / "epilog_slurmctld": (
                 files.controller_hook("epilog", helper, site_hooks["EpilogSlurmctld"]), 0o755),
             library / "qdeck.lua": ((SOURCES / "qdeck.lua").read_text(encoding="utf-8"), 0o644),
-            lua: (conf.job_submit(_read(lua) or files.LUA, files.lua_block(library, settings.state)), 0o644),
+            lua: (conf.job_submit(_read(lua) or files.LUA, files.lua_block(library, settings.state, prefix)), 0o644),
             gres_conf: (conf.append(_read(gres_conf) or "", gres_lines), 0o644),
             plugstack: (conf.append(_read(plugstack) or "", [stack]), 0o644),
             where.slurm_conf: (conf.slurm_conf(text, wanted, {node: gres for node in settings.nodes}), 0o644),

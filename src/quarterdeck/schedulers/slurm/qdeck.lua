@@ -8,6 +8,7 @@
 --   device TAB name TAB count TAB ready|held TAB sentence
 local qdeck = {
   state = "/run/quarterdeck/slurm.state",
+  gres = "gres:", -- how this version of Slurm begins a GRES; from 23.11 on gres/, which older ones overlook
   stale_s = 60, -- an older file means that nobody looks: jobs are held until the agent is back
 }
 
@@ -84,7 +85,7 @@ local function gres(qpus, mode, known)
     end
     local count = (mode == "exclusive" and device ~= nil) and device.count or 1
     seen[name] = true
-    parts[#parts + 1] = "gres:qpu:" .. name .. ":" .. count
+    parts[#parts + 1] = qdeck.gres .. "qpu:" .. name .. ":" .. count
   end
   return table.concat(parts, ",")
 end

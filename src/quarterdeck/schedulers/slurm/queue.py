@@ -21,8 +21,40 @@ _UNLIMITED = 4294967294
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
+class _Number(msgspec.Struct, frozen=True):
+    """A number since Slurm 23.02."""
+
+    set: bool = False
+    infinite: bool = False
+    number: float = 0
+
+
+Number = int | _Number | None
+
+
+class _Told(msgspec.Struct, frozen=True, kw_only=True):
+    """A job as `squeue --json` tells it: plain in 22.05; with lists of states and wrapped numbers since 23.02."""
+
+    job_id: int
+    job_state: str | list[str]
+    user_name: str = ""
+    partition: str = ""
+    qos: str | None = ""
+    account: str | None = ""
+    time_limit: Number = None
+    state_reason: str = ""
+    priority: Number = 0
+    admin_comment: str | None = ""
+    tres_per_node: str | None = ""
+    array_job_id: Number = 0
+    array_task_id: Number = None
+    het_job_id: Number = 0
+    start_time: Number = 0
+    restart_cnt: Number = 0
+
+
 class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as `squeue --json` tells it; only what is used here. `time_limit` is in minutes."""
+    """A job in Slurm's queue; only what is used here. `time_limit` is in minutes, None for none."""
 
     job_id: int
     job_state: str
@@ -35,11 +67,25 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
     priority: int = 0
     admin_comment: str | None = ""
     tres_per_node: str | None = ""
-    array_job_id: int | None = 0
+    array_job_id: int = 0
     array_task_id: int | None = None
-    het_job_id: int | None = 0
+    het_job_id: int = 0
     start_time: int = 0
     restart_cnt: int = 0
+
+    @staticmethod
+    def of(told: _Told) -> SlurmJob:
+        """Whatever version of Slurm told it."""
+        states = [told.job_state] if isinstance(told.job_state, str) else told.job_state
+        shown = next((state for state in ("COMPLETING", "CONFIGURING", "REQUEUED") if state in states), states[0])
+        return SlurmJob(
+            job_id=told.job_id, job_state=shown, user_name=told.user_name, partition=told.partition, qos=told.qos,
+            account=told.account, time_limit=_whole(told.time_limit), state_reason=told.state_reason,
+            priority=_whole(told.priority) or 0, admin_comment=told.admin_comment, tres_per_node=told.tres_per_node,
+            array_job_id=_whole(told.array_job_id) or 0, array_task_id=_whole(told.array_task_id),
+            het_job_id=_whole(told.het_job_id) or 0, start_time=_whole(told.start_time) or 0,
+            restart_cnt=_whole(told.restart_cnt) or 0,
+        )  # fmt: skip
 
     @property
     def qpus(self) -> dict[str, int]:
@@ -80,8 +126,14 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
         return str(self.job_id)
 
 
+def _whole(value: Number) -> int | None:
+    if isinstance(value, _Number):
+        return int(value.number) if value.set and not value.infinite else None
+    return value
+
+
 class _Answer(msgspec.Struct, frozen=True):
-    jobs: list[SlurmJob]
+    jobs: list[_Told]
 
 
 class Facts(msgspec.Struct, frozen=True, kw_only=True):
@@ -107,7 +159,7 @@ class Queue:
     def jobs(self) -> list[SlurmJob]:
         """Every job that the controller remembers."""
         try:
-            return msgspec.json.decode(self._run("squeue", "--json"), type=_Answer).jobs
+            return [SlurmJob.of(job) for job in msgspec.json.decode(self._run("squeue", "--json"), type=_Answer).jobs]
         except msgspec.DecodeError as error:
             raise Unavailable("Slurm", f"squeue --json is not understood: {error}", 0.0) from None
 
