@@ -32,7 +32,7 @@ from tests.integration.running import Daemon
 pytestmark = pytest.mark.skipif(bool(missing()), reason=missing())
 ROOT = Path(__file__).resolve().parents[2]
 EMULATOR = {"driver": "neutral-atom-emulator"}
-DEVICES = {"fresnel": {**EMULATOR, "time_scale": 1000.0}, "slow": {**EMULATOR, "time_scale": 1.0}}
+DEVICES = {"fresnel": {**EMULATOR, "time_scale": 1000.0}, "slow": {**EMULATOR, "time_scale": 1.0, "slice_shots": 200}}
 ADA, BOB = "daemon", "nobody"
 """Accounts that every Debian has; neither has a home or a shell, so that jobs say where they run."""
 JOB = """\
@@ -236,7 +236,7 @@ def test_an_array_shares_one_qpu_one_task_after_the_other(site: Site) -> None:
     assert "QDECK_TOKEN=" in secret.read_text()
     assert site.cluster.run("cat", str(secret), user=ADA, check=False).returncode, "others' tokens are not to be read"
     job = site.submit("-l", "qpu=fresnel", "-t", "1-3")
-    until(lambda: "qpu_fresnel=0" in site.cluster.details(job), lambda: site.cluster.details(job))
+    until(lambda: "offers only gc:qpu_fresnel=0" in site.cluster.details(job), lambda: site.cluster.details(job))
     told = [site.told(job, task=task) for task in "123"]
     assert [one["job"] for one in told] == [f"gridengine:default:{job}.{task}" for task in "123"]
     spans = sorted((one["began"], one["ended"]) for one in told)
