@@ -13,8 +13,9 @@ from quarterdeck import wire
 from quarterdeck.core import events as ev
 from quarterdeck.core.invariants import validate
 from quarterdeck.core.replay import replay
+from quarterdeck.daemon.actor import Actor
 from quarterdeck.daemon.clock import Clock
-from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.desk import Desk
 from quarterdeck.daemon.engine import DeviceSettings, Pace
 from quarterdeck.daemon.house import House
 from quarterdeck.daemon.http.identity import Identity
@@ -201,7 +202,7 @@ class History:
                     lend=mode == "exclusive" and random.random() < 0.5,
                 )
                 with suppress(QuarterdeckError):
-                    session = (await self._ask(lambda desk, r=request: desk.open_session(actor, r))).id
+                    session = (await self._ask(lambda desk, r=request: desk.sessions.open(actor, r))).id
             key = f"{name}-{number}"
             request = wire.TaskSubmit(
                 device=device, program=wire.ProgramUpload(format="opaque", payload=random.choice("abc")),
@@ -227,10 +228,10 @@ class History:
                 assert (again.id, new) == (task.id, False)
             if random.random() < 0.2:
                 await asyncio.sleep(random.random() * 10)
-                await self._ask(lambda desk, id=task.id: desk.cancel(actor, id))
+                await self._ask(lambda desk, id=task.id: desk.tasks.cancel(actor, id))
                 self.cancelled.add(task.id)
             elif random.random() < 0.5:
-                seen = await self._ask(lambda desk, id=task.id: desk.task(actor, id, wait_s=60))
+                seen = await self._ask(lambda desk, id=task.id: desk.tasks.get(actor, id, wait_s=60))
                 assert seen.shots_done <= seen.shots
 
     # -- the end --------------------------------------------------------------------------------------------------
@@ -255,8 +256,8 @@ class History:
         told.deck.now_s = desk.engine.deck.now_s
         assert told.deck.state() == desk.engine.deck.state()
         for id, shots in self.acknowledged.items():
-            task = await desk.task(root, id)
-            result = await desk.result(root, id, partial=False)
+            task = await desk.tasks.get(root, id)
+            result = await desk.tasks.result(root, id, partial=False)
             assert task.state in ENDED, task
             assert task.shots == shots
             assert sum(result.counts.values()) == result.shots_done == task.shots_done <= shots
@@ -274,7 +275,7 @@ class History:
         assert submitted == set(self.acknowledged), "a task that nobody knows of, or one that is not in the log"
         for key, id in self.submissions.items():
             owner = key.partition("-")[0]
-            assert (await desk.task(Actor(owner), id)).id == id
+            assert (await desk.tasks.get(Actor(owner), id)).id == id
         for machine in self.machines.values():
             again = {key: n for key, n in machine.accepted.items() if n > 1}
             assert not again, f"{machine.name} was given a slice twice: {again}"

@@ -9,7 +9,7 @@ from random import Random
 import pytest
 
 from quarterdeck import wire
-from quarterdeck.daemon.desk import Actor
+from quarterdeck.daemon.actor import Actor
 from quarterdeck.daemon.engine import DeviceSettings
 from quarterdeck.daemon.house import House
 from quarterdeck.daemon.http.identity import Identity
@@ -71,7 +71,7 @@ def test_a_failed_commit_is_answered_and_the_house_starts_over() -> None:
         assert (again.id, new) == (first.id, False)
         for key in ("a", "b"):
             task, _ = await house.desk.submit(ADA, TASK, key, b"")
-            assert (await house.desk.task(ADA, task.id, wait_s=10)).shots_done == 5
+            assert (await house.desk.tasks.get(ADA, task.id, wait_s=10)).shots_done == 5
         assert not running.done()
 
     in_a_house(body)
@@ -115,7 +115,7 @@ def test_everybody_who_waits_is_told_when_it_ends() -> None:
         desk = house.desk
         await desk.engine.set_status("fake", "maintenance", "")
         task, _ = await desk.submit(ADA, TASK, "", b"")
-        waiting = asyncio.ensure_future(desk.task(ADA, task.id, wait_s=60))
+        waiting = asyncio.ensure_future(desk.tasks.get(ADA, task.id, wait_s=60))
         await asyncio.sleep(0.05)
         running.cancel()
         with pytest.raises(StoreUnavailable):

@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from hashlib import sha256
 
@@ -18,16 +18,17 @@ import msgspec
 
 from quarterdeck import wire
 from quarterdeck.core import events as ev
-from quarterdeck.core.nouns import Session, Slice, Task
-from quarterdeck.core.waiting import why
 from quarterdeck.daemon import tokens, view
+from quarterdeck.daemon.actor import Actor, Note
+from quarterdeck.daemon.choice import Choice
 from quarterdeck.daemon.engine import Engine
-from quarterdeck.daemon.imports import import_tasks
 from quarterdeck.daemon.jobs import Jobs
 from quarterdeck.daemon.keys import Key
-from quarterdeck.daemon.limits import Gate, LimitSettings
+from quarterdeck.daemon.limits import Gate, Limits
 from quarterdeck.daemon.projects import Projects, core_name
-from quarterdeck.daemon.store import Blob, TaskQuery
+from quarterdeck.daemon.sessions import Sessions
+from quarterdeck.daemon.store import Blob
+from quarterdeck.daemon.tasks import Tasks
 from quarterdeck.daemon.windows import Windows
 from quarterdeck.devices.driver import Target
 from quarterdeck.errors import (
@@ -37,13 +38,10 @@ from quarterdeck.errors import (
     IdempotencyMismatch,
     Invalid,
     NotFound,
-    NotReady,
     QuarterdeckError,
-    Unauthenticated,
 )
 from quarterdeck.programs.format import INSTANT
 from quarterdeck.programs.program import Program, Summary
-from quarterdeck.programs.result import merge
 
 _encode = msgspec.json.encode
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
@@ -53,23 +51,6 @@ Summarise = Callable[[str, str], Awaitable[Summary]]
 
 Convert = Callable[[str, str], Awaitable[str]]
 """(AHS document, device specification) to a Pulser sequence; raises `BadProgram`. Must not block the loop."""
-
-
-class Actor(msgspec.Struct, frozen=True):
-    """Who asks. With a session's token also by which session; tasks belong to it unless they name another."""
-
-    user: str
-    administrator: bool = False
-    session: str = ""
-
-
-class Note(msgspec.Struct, frozen=True):
-    """Something that a dialect keeps about a user's affairs. `kind` says whose it is; `body` is JSON."""
-
-    kind: str
-    id: str
-    user: str
-    body: bytes
 
 
 class _Admitted(msgspec.Struct, frozen=True):
@@ -82,24 +63,6 @@ class _Admitted(msgspec.Struct, frozen=True):
     blob: Blob | None
     parameters: str
     session: str
-
-
-class Limits(msgspec.Struct, frozen=True):
-    """What requests may hold: see `config.DaemonSettings`."""
-
-    parameters_bytes: int = 64 * 1024
-    wait_s: float = 60.0
-    admissions: int = 100_000
-    users: LimitSettings = LimitSettings()
-    lend_s: float = 10.0
-    exclusive_idle_s: float = 300.0
-    batch_idle_s: float = 60.0
-
-    def idle_s(self, request: wire.SessionOpen) -> float:
-        """After how many idle seconds the session is closed; 0 for never."""
-        if request.idle_s is not None:
-            return request.idle_s
-        return {"exclusive": self.exclusive_idle_s, "batch": self.batch_idle_s}.get(request.mode, 0.0)
 
 
 def random_id(kind: str) -> str:
@@ -128,10 +91,12 @@ class Desk:
         self.limits = limits
         self.gate = Gate(limits.users, engine)
         self.projects = Projects(engine)
+        self.choice = Choice(engine)
+        self.tasks = Tasks(engine, limits.wait_s)
+        self.sessions = Sessions(engine, self.choice, self.gate, limits, new_id, new_token)
         self.windows = Windows(engine, new_id)
         self.jobs = Jobs(engine, new_id, key, url)
         self._new_id = new_id
-        self._new_token = new_token
         self._summarise = summarise
         self._convert = convert
         self._infos: OrderedDict[str, wire.ProgramInfo] = OrderedDict()
@@ -143,10 +108,9 @@ class Desk:
     async def upload(self, actor: Actor, request: wire.ProgramUpload) -> wire.ProgramInfo:
         """Keep a program; durable on return. The same text again costs nothing."""
         info, blob = await self._program(request)
-        if request.device is not None and not self._foreign(
-            info.format, self.engine.targets[self._device(request.device)]
-        ):
-            await self._admit(self._device(request.device), info, await self._payload(info, blob), {}, 1, early=True)
+        device = self.choice.known(request.device) if request.device is not None else ""
+        if device and not self._foreign(info.format, self.engine.targets[device]):
+            await self._admit(device, info, await self._payload(info, blob), {}, 1, early=True)
         if blob is not None:
             await self.engine.commit(ev.Tick(at_s=self.engine.now()), blobs=[blob])
             self._learn(info)
@@ -238,7 +202,7 @@ class Desk:
         self.gate.enter(actor.user, len(requests))
         for one in admitted:  # a session may have closed while a later one was checked
             if one.session:
-                self._own_session(actor, one.session)
+                self.sessions.own(actor, one.session)
         ids = [self._new_id("t") for _ in admitted]
         if note is not None:
             self._keep(note(ids))
@@ -251,7 +215,7 @@ class Desk:
 
     async def _check(self, actor: Actor, request: wire.TaskSubmit) -> _Admitted:
         """Whether a task can be accepted. With a choice of devices: on any of them; the others drop out."""
-        choice = self._choice(request) or self._of_session(actor, request.session)
+        choice = self.choice.of(request) or self._of_session(actor, request.session)
         if len(choice) == 1:
             return await self._check_on(actor, request, choice[0])
         fitting: list[_Admitted] = []
@@ -275,33 +239,7 @@ class Desk:
         """The devices of the session that a task is in, the best first."""
         if not (id or actor.session):
             raise Invalid("$.device", "give one of device, devices and needs")
-        return self._best_first(self._own_session(actor, id or actor.session).eligible)
-
-    def _choice(self, request: wire.TaskSubmit | wire.SessionOpen) -> list[str]:
-        """The devices that a request allows, the best first; none if it does not say."""
-        if (request.device is not None) + bool(request.devices) + (request.needs is not None) > 1:
-            raise Invalid("$.device", "give one of device, devices and needs")
-        if request.device is not None:
-            return [self._device(request.device)]
-        if request.device is None and not request.devices and request.needs is None:
-            return []
-        if request.devices:
-            found = [self._device(name) for name in dict.fromkeys(request.devices)]
-        else:
-            needs = request.needs
-            assert needs is not None
-            found = [
-                target.name for target in self.engine.targets.values()
-                if (not needs.modality or target.modality == needs.modality) and target.qubits >= needs.qubits
-                and (needs.emulated is None or target.emulated == needs.emulated)
-            ]  # fmt: skip
-            if not found:
-                raise Invalid("$.needs", "no device of this daemon has that; `qdeck devices` shows what there is")
-        return self._best_first(found)
-
-    def _best_first(self, names: Iterable[str]) -> list[str]:
-        known = self.engine.deck.devices
-        return sorted(names, key=lambda name: (-known[name].quality, -known[name].shot_rate_hz, name))
+        return self.choice.best_first(self.sessions.own(actor, id or actor.session).eligible)
 
     async def _check_on(self, actor: Actor, request: wire.TaskSubmit, device: str) -> _Admitted:
         target = self.engine.targets[device]
@@ -312,7 +250,7 @@ class Desk:
             raise Invalid("$.deadline_s", "is over already; it is in seconds since 1970 (UTC)")
         if request.shots > target.max_shots:
             raise BadProgram("$.shots", f"{device} takes at most {target.max_shots} shots for one task")
-        session = self._own_session(actor, request.session).id if request.session else self._default(actor, device)
+        session = self.sessions.own(actor, request.session).id if request.session else self._default(actor, device)
         self._project(request, session)
         blob: Blob | None = None
         if isinstance(request.program, str):
@@ -337,7 +275,7 @@ class Desk:
     def _enter(self, actor: Actor, admitted: _Admitted, key: Key | None, id: str = "") -> wire.Task:
         """Hand a checked task to the core. It is durable once the engine has settled."""
         request, id = admitted.request, id or self._new_id("t")
-        session = self._own_session(actor, admitted.session) if admitted.session else None
+        session = self.sessions.own(actor, admitted.session) if admitted.session else None
         project = self._project(request, admitted.session)
         event = ev.Submitted(
             at_s=self.engine.now(), task=id, user=actor.user, device=admitted.device, program=admitted.info.id,
@@ -388,174 +326,6 @@ class Desk:
             return  # the rest depends on parameters
         await self.engine.drivers[device].admit(program, parameters, shots)
 
-    async def task(self, actor: Actor, id: str, wait_s: float = 0.0, after: int | None = None) -> wire.Task:
-        """A task, at once or when it has changed. Raises `NotFound`, also for another user's."""
-        task = await self._own_task(actor, id)
-        if wait_s > 0:
-            task = await self.engine.change(id, min(wait_s, self.limits.wait_s), after)
-        return view.task(task)
-
-    async def tasks(self, actor: Actor, query: TaskQuery) -> wire.TaskPage:
-        """A page of tasks; of one's own unless administrator."""
-        if not actor.administrator:
-            query = msgspec.structs.replace(query, user=actor.user)
-        rows = await self.engine.store.tasks(query)
-        tasks = [msgspec.json.decode(body, type=Task) for _, body in rows]
-        return wire.TaskPage(
-            items=[view.task(task) for task in tasks], next=str(rows[-1][0]) if len(rows) == query.limit else ""
-        )
-
-    async def numbered(self, actor: Actor, number: int) -> wire.Task:
-        """The task with this order of submission. Raises `NotFound`, also for another user's."""
-        rows = await self.engine.store.tasks(TaskQuery(before_seq=number + 1, limit=1)) if 0 < number < 2**62 else []
-        if not rows or rows[0][0] != number:
-            raise NotFound("task", str(number))
-        return await self.task(actor, msgspec.json.decode(rows[0][1], type=Task).id)
-
-    async def import_tasks(self, actor: Actor, request: wire.TaskImport) -> wire.Imported:
-        """Take over tasks that ended in another system; durable on return."""
-        if not actor.administrator:
-            raise Forbidden("only administrators may import tasks")
-        return await import_tasks(self.engine, request.tasks)
-
-    async def cancel(self, actor: Actor, id: str) -> wire.Task:
-        """Call a task off; without effect on one that ended."""
-        task = await self._own_task(actor, id)
-        if not task.ended and task.state != "cancelling":
-            await self.engine.commit(ev.Cancelled(at_s=self.engine.now(), task=id, by=actor.user))
-        return view.task(await self.engine.task(id))
-
-    async def result(self, actor: Actor, id: str, partial: bool) -> wire.Result:
-        """The merged counts. Raises `NotReady` before the end, unless `partial`."""
-        task = await self._own_task(actor, id)
-        if not task.ended and not partial:
-            raise NotReady(f"task {id} is {task.state}; wait with GET /v1/tasks/{id}?wait=30", id, task.state)
-        rows = await self.engine.store.slices(id)
-        slices = [msgspec.json.decode(body, type=Slice) for body, _ in rows]
-        counts = []
-        for address in [address for _, address in rows if address is not None]:
-            stored = await self.engine.store.blob("result", address)
-            if stored is None:
-                raise Conflict(f"the counts of task {id} are not in the store any more")
-            counts.append(msgspec.json.decode(stored[1], type=dict[str, int]))
-        return wire.Result(
-            task=id, state=task.state, shots=task.shots, shots_done=sum(slice.shots_done for slice in slices),
-            partial=sum(slice.shots_done for slice in slices) < task.shots,
-            emulated=self.engine.deck.devices[task.device].emulated, counts=merge(counts),
-            slices=[view.slice(slice) for slice in slices],
-        )  # fmt: skip
-
-    async def log(self, actor: Actor, id: str) -> wire.Log:
-        """What happened to a task, oldest first."""
-        await self._own_task(actor, id)
-        return wire.Log(task=id, lines=[view.line(event) for event in await self._events(id)])
-
-    async def why(self, actor: Actor, id: str) -> wire.Why:
-        """Why a task is where it is."""
-        await self._own_task(actor, id)
-        starts = [
-            f"slice {event.index}: {view.chosen(event)}"
-            for event in await self._events(id)
-            if isinstance(event, ev.SliceStarted) and event.cause
-        ]
-        task = await self.engine.task(id)
-        self.engine.handle(ev.Tick(at_s=self.engine.now()))  # so that estimates count from now
-        told = why(self.engine.deck, task, ahead=True)
-        return wire.Why(
-            task=id, state=task.state, reason=told.reason, detail=told.detail, position=told.position,
-            estimate_s=told.estimate_s, basis=told.basis, policy=self.engine.deck.policy.name, score=told.score,
-            first=told.first, decisions=starts,
-        )  # fmt: skip
-
-    async def _events(self, id: str) -> list[ev.Event]:
-        """All that the log has of a task."""
-        found: list[ev.Event] = []
-        after = 0
-        while page := await self.engine.store.events(after, 1000, task=id):
-            found += [ev.decode(body) for _, body in page]
-            after = page[-1][0]
-        return found
-
-    async def _own_task(self, actor: Actor, id: str) -> Task:
-        task = await self.engine.task(id)
-        if task.user != actor.user and not actor.administrator:
-            raise NotFound("task", id)
-        return task
-
-    # -- sessions -------------------------------------------------------------------------------------------------
-
-    async def open_session(self, actor: Actor, request: wire.SessionOpen, id: str = "") -> wire.Session:
-        """Open a lease; durable on return. The answer holds its bearer token, which is told only this once."""
-        for where, text in (("$.project", request.project), ("$.job", request.job)):
-            if _CONTROL.search(text):
-                raise Invalid(where, "must not hold control characters")
-        choice = self._choice(request)
-        if not choice:
-            raise Invalid("$.device", "give one of device, devices and needs")
-        if len(choice) > 1 and request.mode == "exclusive":
-            raise Invalid("$.devices", f"an exclusive session has one device; name one of {', '.join(choice)}")
-        if request.lend and request.mode != "exclusive":
-            raise Invalid("$.lend", f"a {request.mode} session has nothing to lend: others run beside it anyway")
-        project = core_name(request.project)
-        self.gate.open_session(actor.user)
-        id = id or self._new_id("s")
-        token = self._new_token(id)
-        event = ev.SessionOpened(
-            at_s=self.engine.now(), session=id, user=actor.user, device=choice[0],
-            devices=tuple(choice) if len(choice) > 1 else (), ttl_s=request.ttl_s, mode=request.mode,
-            class_=request.class_, project=project, job=request.job, token=tokens.digest(token),
-            idle_s=self.limits.idle_s(request), lend_s=self.limits.lend_s if request.lend else 0.0,
-        )  # fmt: skip
-        step = await self.engine.commit(event)
-        return msgspec.structs.replace(view.session(step.sessions[id]), token=token)
-
-    def bearer(self, token: str) -> Actor:
-        """Whoever a session's token speaks for. Raises `Unauthenticated` once the session is over."""
-        session = self.engine.deck.sessions.get(tokens.session_of(token))
-        if session is None or not tokens.matches(token, session.token):
-            raise Unauthenticated("this token is of no open session")
-        return Actor(session.user, session=session.id)
-
-    async def renew_session(self, actor: Actor, id: str) -> wire.Session:
-        """Start the lease anew. Raises `NotFound` for a closed one."""
-        self._own_session(actor, id)
-        step = await self.engine.commit(ev.SessionRenewed(at_s=self.engine.now(), session=id))
-        return view.session(step.sessions[id])
-
-    async def close_session(self, actor: Actor, id: str) -> wire.Session:
-        """End the lease and cancel what waits in it. A closed one stays as it is."""
-        session = await self._session(actor, id)
-        if session.state == "open":
-            step = await self.engine.commit(ev.SessionClosed(at_s=self.engine.now(), session=id))
-            session = step.sessions[id]
-        return view.session(session)
-
-    async def session(self, actor: Actor, id: str) -> wire.Session:
-        """A session, open or closed."""
-        return view.session(await self._session(actor, id))
-
-    def sessions(self, actor: Actor) -> wire.SessionPage:
-        """The open sessions; one's own unless administrator."""
-        mine = [s for s in self.engine.deck.sessions.values() if actor.administrator or s.user == actor.user]
-        return wire.SessionPage(items=[view.session(session) for session in mine])
-
-    async def _session(self, actor: Actor, id: str) -> Session:
-        session = self.engine.deck.sessions.get(id)
-        if session is None:
-            stored = await self.engine.store.noun("session", id)
-            if stored is None:
-                raise NotFound("session", id)
-            session = msgspec.json.decode(stored, type=Session)
-        if session.user != actor.user and not actor.administrator:
-            raise NotFound("session", id)
-        return session
-
-    def _own_session(self, actor: Actor, id: str) -> Session:
-        session = self.engine.deck.sessions.get(id)
-        if session is None or session.user != actor.user:
-            raise NotFound("open session", id)
-        return session
-
     # -- notes ----------------------------------------------------------------------------------------------------
 
     async def keep(self, note: Note) -> None:
@@ -583,20 +353,14 @@ class Desk:
 
     def device(self, name: str) -> wire.Device:
         """A device with its specification. Raises `NotFound`."""
-        return self._view_device(self._device(name), spec=True)
+        return self._view_device(self.choice.known(name), spec=True)
 
     async def set_device(self, actor: Actor, name: str, request: wire.DeviceSet) -> wire.Device:
         """Take a device out of service, or give it back."""
         if not actor.administrator:
             raise Forbidden("only administrators may change a device's status")
-        await self.engine.set_status(self._device(name), request.status, request.reason)
+        await self.engine.set_status(self.choice.known(name), request.status, request.reason)
         return self.device(name)
-
-    def _device(self, name: str) -> str:
-        target = self.engine.targets.get(name)
-        if target is None:
-            raise NotFound("device", name)
-        return target.name  # the one string that all its tasks share
 
     def _view_device(self, name: str, spec: bool) -> wire.Device:
         deck = self.engine.deck

@@ -19,10 +19,12 @@ from starlette.responses import Response, StreamingResponse
 
 from quarterdeck.core.policy import PolicySettings
 from quarterdeck.daemon import tokens
+from quarterdeck.daemon.actor import Actor
 from quarterdeck.daemon.clock import Clock, steady
-from quarterdeck.daemon.desk import Actor, Convert, Desk, Limits, Summarise, random_id
+from quarterdeck.daemon.desk import Convert, Desk, Summarise, random_id
 from quarterdeck.daemon.engine import DeviceSettings, Engine, Pace
 from quarterdeck.daemon.http.identity import Identity
+from quarterdeck.daemon.limits import Limits
 from quarterdeck.daemon.store import Store
 from quarterdeck.devices.driver import Driver, Target
 from quarterdeck.errors import StoreUnavailable
@@ -124,7 +126,7 @@ class House:
         self._desk = Desk(
             engine, self._summarise, self._convert, self._limits, self._new_id, self._new_token, self._key, self.url
         )  # fmt: skip
-        self.identity = msgspec.structs.replace(self.identity, standby=secret, bearer=self._desk.bearer)
+        self.identity = msgspec.structs.replace(self.identity, standby=secret, bearer=self._desk.sessions.bearer)
         if self.url:
             await self.store.advertise(f"{self.url}#{secret}")
         self.trouble = ""

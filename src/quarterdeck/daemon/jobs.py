@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -17,13 +16,11 @@ from quarterdeck import wire
 from quarterdeck.core import events as ev
 from quarterdeck.core.nouns import Device, Session, Task, holds
 from quarterdeck.daemon import tokens
+from quarterdeck.daemon.actor import Actor
 from quarterdeck.daemon.engine import Engine
 from quarterdeck.daemon.projects import core_name
 from quarterdeck.daemon.store import TaskQuery
 from quarterdeck.errors import Conflict, DeviceUnavailable, Forbidden, Invalid, NotFound
-
-if TYPE_CHECKING:
-    from quarterdeck.daemon.desk import Actor
 
 KIND = "job"
 PAGE = 1000

@@ -92,3 +92,21 @@ class Gate:
 
     def _sessions(self, user: str) -> int:
         return sum(session.user == user for session in self._engine.deck.sessions.values())
+
+
+class Limits(msgspec.Struct, frozen=True):
+    """What requests may hold: see `config.DaemonSettings`."""
+
+    parameters_bytes: int = 64 * 1024
+    wait_s: float = 60.0
+    admissions: int = 100_000
+    users: LimitSettings = LimitSettings()
+    lend_s: float = 10.0
+    exclusive_idle_s: float = 300.0
+    batch_idle_s: float = 60.0
+
+    def idle_s(self, request: wire.SessionOpen) -> float:
+        """After how many idle seconds the session is closed; 0 for never."""
+        if request.idle_s is not None:
+            return request.idle_s
+        return {"exclusive": self.exclusive_idle_s, "batch": self.batch_idle_s}.get(request.mode, 0.0)

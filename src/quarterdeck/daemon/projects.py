@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,11 +11,9 @@ from quarterdeck import wire
 from quarterdeck.core import events as ev
 from quarterdeck.core import month as months
 from quarterdeck.core.accounts import Account, Usage
+from quarterdeck.daemon.actor import Actor
 from quarterdeck.daemon.engine import Engine
 from quarterdeck.errors import Forbidden, Invalid, NotFound
-
-if TYPE_CHECKING:
-    from quarterdeck.daemon.desk import Actor
 
 DEFAULT = "default"
 """What the project of all who name none is called; in the core its name is empty."""

@@ -19,7 +19,6 @@ from starlette.types import ASGIApp
 
 from quarterdeck import places
 from quarterdeck.daemon.config import Settings, load
-from quarterdeck.daemon.desk import Limits
 from quarterdeck.daemon.dialects.pasqal_cloud.app import PasqalCloud
 from quarterdeck.daemon.dialects.warden.app import Warden
 from quarterdeck.daemon.engine import DeviceSettings, Pace
@@ -27,6 +26,7 @@ from quarterdeck.daemon.house import House
 from quarterdeck.daemon.http.app import application
 from quarterdeck.daemon.http.identity import Identity, user_name
 from quarterdeck.daemon.http.server import Server, tcp_socket, unix_socket
+from quarterdeck.daemon.limits import Limits
 from quarterdeck.daemon.sql import open_store
 from quarterdeck.devices.driver import Driver
 from quarterdeck.devices.registry import make

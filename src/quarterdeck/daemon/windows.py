@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import TYPE_CHECKING
 
 from quarterdeck import wire
 from quarterdeck.core import events as ev
 from quarterdeck.daemon import view
+from quarterdeck.daemon.actor import Actor
 from quarterdeck.daemon.engine import Engine
 from quarterdeck.daemon.projects import core_name
 from quarterdeck.errors import Forbidden, Invalid, NotFound
-
-if TYPE_CHECKING:
-    from quarterdeck.daemon.desk import Actor
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 

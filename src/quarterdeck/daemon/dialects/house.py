@@ -8,7 +8,8 @@ from typing import Protocol
 from starlette.requests import Request
 from starlette.responses import Response
 
-from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.actor import Actor
+from quarterdeck.daemon.desk import Desk
 from quarterdeck.daemon.http.identity import Identity
 
 

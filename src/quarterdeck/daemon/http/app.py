@@ -14,7 +14,8 @@ from starlette.routing import Route, Router
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from quarterdeck import __version__, wire
-from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.actor import Actor
+from quarterdeck.daemon.desk import Desk
 from quarterdeck.daemon.http.identity import Identity
 from quarterdeck.daemon.http.openapi import document
 from quarterdeck.daemon.http.operation import Asked, Operation, decode

@@ -14,7 +14,7 @@ import msgspec
 from starlette.requests import Request
 
 from quarterdeck.daemon import tokens
-from quarterdeck.daemon.desk import Actor
+from quarterdeck.daemon.actor import Actor
 from quarterdeck.errors import Unauthenticated
 from quarterdeck.munge import Munge
 

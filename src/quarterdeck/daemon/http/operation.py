@@ -9,7 +9,8 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.actor import Actor
+from quarterdeck.daemon.desk import Desk
 from quarterdeck.errors import BadRequest, Invalid, QuarterdeckError
 
 

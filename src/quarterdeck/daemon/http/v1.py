@@ -69,51 +69,51 @@ async def _tasks(asked: Asked) -> Any:
         user=query["user"], state=query["state"], session=query["session"], device=query["device"],
         before_seq=before, limit=query["limit"],
     )  # fmt: skip
-    return await asked.desk.tasks(asked.actor, page)
+    return await asked.desk.tasks.page(asked.actor, page)
 
 
 async def _task(asked: Asked) -> Any:
-    return await asked.desk.task(asked.actor, asked.path["id"], asked.query["wait"], asked.query["after"])
+    return await asked.desk.tasks.get(asked.actor, asked.path["id"], asked.query["wait"], asked.query["after"])
 
 
 async def _cancel(asked: Asked) -> Any:
-    return await asked.desk.cancel(asked.actor, asked.path["id"])
+    return await asked.desk.tasks.cancel(asked.actor, asked.path["id"])
 
 
 async def _result(asked: Asked) -> Any:
-    return await asked.desk.result(asked.actor, asked.path["id"], asked.query["partial"])
+    return await asked.desk.tasks.result(asked.actor, asked.path["id"], asked.query["partial"])
 
 
 async def _log(asked: Asked) -> Any:
-    return await asked.desk.log(asked.actor, asked.path["id"])
+    return await asked.desk.tasks.log(asked.actor, asked.path["id"])
 
 
 async def _why(asked: Asked) -> Any:
-    return await asked.desk.why(asked.actor, asked.path["id"])
+    return await asked.desk.tasks.why(asked.actor, asked.path["id"])
 
 
 async def _import_tasks(asked: Asked) -> Any:
-    return await asked.desk.import_tasks(asked.actor, asked.body)
+    return await asked.desk.tasks.take_over(asked.actor, asked.body)
 
 
 async def _open_session(asked: Asked) -> Any:
-    return await asked.desk.open_session(asked.actor, asked.body)
+    return await asked.desk.sessions.open(asked.actor, asked.body)
 
 
 async def _sessions(asked: Asked) -> Any:
-    return asked.desk.sessions(asked.actor)
+    return asked.desk.sessions.list(asked.actor)
 
 
 async def _session(asked: Asked) -> Any:
-    return await asked.desk.session(asked.actor, asked.path["id"])
+    return await asked.desk.sessions.get(asked.actor, asked.path["id"])
 
 
 async def _renew_session(asked: Asked) -> Any:
-    return await asked.desk.renew_session(asked.actor, asked.path["id"])
+    return await asked.desk.sessions.renew(asked.actor, asked.path["id"])
 
 
 async def _close_session(asked: Asked) -> Any:
-    return await asked.desk.close_session(asked.actor, asked.path["id"])
+    return await asked.desk.sessions.close(asked.actor, asked.path["id"])
 
 
 async def _check_job(asked: Asked) -> Any:

@@ -13,7 +13,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
-from quarterdeck.daemon.desk import Actor
+from quarterdeck.daemon.actor import Actor
 from quarterdeck.daemon.dialects.house import House
 from quarterdeck.daemon.dialects.pasqal_cloud import words
 from quarterdeck.daemon.dialects.pasqal_cloud.body import unpack

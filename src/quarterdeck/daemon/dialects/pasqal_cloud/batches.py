@@ -12,7 +12,8 @@ from weakref import WeakValueDictionary
 import msgspec
 
 from quarterdeck import wire
-from quarterdeck.daemon.desk import Actor, Desk, Note
+from quarterdeck.daemon.actor import Actor, Note
+from quarterdeck.daemon.desk import Desk
 from quarterdeck.daemon.dialects.pasqal_cloud import readout, words
 from quarterdeck.daemon.dialects.pasqal_cloud.readout import Readout
 from quarterdeck.daemon.dialects.pasqal_cloud.types import Types
@@ -83,7 +84,7 @@ class Batches:
     async def of_job(self, desk: Desk, actor: Actor, id: str) -> tuple[Batch, wire.Task]:
         """A job and its batch. Raises `NotFound`, also for another user's or a task that is no job."""
         try:
-            task = await desk.task(actor, id)
+            task = await desk.tasks.get(actor, id)
             batch = await self.get(desk, actor, batch_of(task))
         except NotFound:
             raise NotFound("job", id) from None
@@ -96,7 +97,7 @@ class Batches:
         found = []
         for id in batch.jobs:
             try:
-                found.append(await desk.task(actor, id))
+                found.append(await desk.tasks.get(actor, id))
             except NotFound:
                 continue  # the daemon died before it came to be; nobody was told of it
         return found
@@ -196,7 +197,7 @@ class Batches:
         found: list[wire.Task] = []
         before, seen = None, 0
         while seen < SCANNED:
-            page = await desk.tasks(actor, TaskQuery(user=actor.user, before_seq=before, limit=500))
+            page = await desk.tasks.page(actor, TaskQuery(user=actor.user, before_seq=before, limit=500))
             found += [task for task in page.items if batch_of(task)]
             seen += len(page.items)
             if not page.next:

@@ -10,7 +10,8 @@ import msgspec
 from starlette.requests import Request
 
 from quarterdeck import wire
-from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.actor import Actor
+from quarterdeck.daemon.desk import Desk
 from quarterdeck.daemon.dialects.pasqal_cloud import filters, readout, views, words
 from quarterdeck.daemon.dialects.pasqal_cloud.batches import NAME, Batch, Batches, batch_of, new_id
 from quarterdeck.daemon.dialects.pasqal_cloud.links import Links
@@ -159,7 +160,7 @@ class Routes:
         for task in await self._ended(asked, batch, 0.0):
             if task.state != "done":
                 raise Conflict(views.why(task))
-            result = await asked.desk.result(asked.actor, task.id, False)
+            result = await asked.desk.tasks.result(asked.actor, task.id, False)
             told[task.id] = {"counter": result.counts}
         return told
 
@@ -188,7 +189,7 @@ class Routes:
     async def job(self, asked: Asked) -> dict[str, Any]:
         batch, task = await self._batches.of_job(asked.desk, asked.actor, asked.id)
         if task.ended_s == 0 and "PasqalCloudSDK" not in asked.request.headers.get("user-agent", ""):
-            task = await asked.desk.task(asked.actor, task.id, self._hold_s)  # QRMI sleeps 1 s between two looks
+            task = await asked.desk.tasks.get(asked.actor, task.id, self._hold_s)  # QRMI sleeps 1 s between two looks
         own = task.program != batch.program
         return {
             **words.job(task, batch.id, batch.project),
@@ -198,7 +199,7 @@ class Routes:
     async def job_status(self, asked: Asked) -> dict[str, Any]:
         _, task = await self._batches.of_job(asked.desk, asked.actor, asked.id)
         if task.ended_s == 0:
-            task = await asked.desk.task(asked.actor, task.id, self._hold_s)
+            task = await asked.desk.tasks.get(asked.actor, task.id, self._hold_s)
         return {"id": task.id, "status": words.STATUS[task.state]}
 
     async def cancel_job(self, asked: Asked) -> dict[str, Any]:
@@ -215,7 +216,7 @@ class Routes:
         query, reader = asked.request.query_params, Actor("", administrator=True)  # the link is the permission
         self._links.check(asked.id, query.get("expires", ""), query.get("signature", ""))
         batch, task = await self._batches.of_job(asked.desk, reader, asked.id)
-        result = await asked.desk.result(reader, task.id, False)
+        result = await asked.desk.tasks.result(reader, task.id, False)
         info = await asked.desk.program(task.program)
         atoms = readout.atoms(await asked.desk.payload(task.program))
         told = readout.results(atoms, info.duration_ns or 0, result.counts, batch.readout.tag, batch.readout.uuid)
@@ -242,13 +243,13 @@ class Routes:
         tasks = await self._ended(asked, batch, 0.0)
         told: dict[str, Any] = {"id": batch.id, "status": views.status(batch, tasks), "result": None}
         if told["status"] == "DONE" and len(tasks) == 1:
-            told["result"] = {"counter": (await asked.desk.result(asked.actor, tasks[0].id, False)).counts}
+            told["result"] = {"counter": (await asked.desk.tasks.result(asked.actor, tasks[0].id, False)).counts}
         return told
 
     # -- accounts -------------------------------------------------------------------------------------------------
 
     async def projects(self, asked: Asked) -> list[dict[str, str]]:
-        names = {session.project for session in asked.desk.sessions(Actor(asked.actor.user)).items}
+        names = {session.project for session in asked.desk.sessions.list(Actor(asked.actor.user)).items}
         return [{"id": name, "name": name, "status": "ACTIVE"} for name in sorted(names - {""}) or ["default"]]
 
     # -- parts ----------------------------------------------------------------------------------------------------
@@ -265,7 +266,7 @@ class Routes:
         for index, task in enumerate(tasks):
             left_s = until_s - asyncio.get_running_loop().time()
             if task.ended_s == 0 and hold_s:
-                tasks[index] = await asked.desk.task(asked.actor, task.id, max(0.0, left_s))
+                tasks[index] = await asked.desk.tasks.get(asked.actor, task.id, max(0.0, left_s))
         return tasks
 
     async def _chosen(self, asked: Asked) -> tuple[Batch, list[dict[str, Any]]]:
@@ -276,9 +277,9 @@ class Routes:
     async def _cancel(self, asked: Asked, id: str) -> dict[str, Any]:
         batch = await self._batches.change(asked.desk, asked.actor, id, open=False, cancelled=True)
         tasks = await self._batches.tasks(asked.desk, asked.actor, batch)
-        await asyncio.gather(*(asked.desk.cancel(asked.actor, task.id) for task in tasks if not task.ended_s))
+        await asyncio.gather(*(asked.desk.tasks.cancel(asked.actor, task.id) for task in tasks if not task.ended_s))
         return views.whole(batch, await self._ended(asked, batch, CANCEL_S))
 
     async def _stop(self, asked: Asked, id: str) -> wire.Task:
-        task = await asked.desk.cancel(asked.actor, id)
-        return task if task.ended_s else await asked.desk.task(asked.actor, id, CANCEL_S)
+        task = await asked.desk.tasks.cancel(asked.actor, id)
+        return task if task.ended_s else await asked.desk.tasks.get(asked.actor, id, CANCEL_S)

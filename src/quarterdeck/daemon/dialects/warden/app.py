@@ -16,7 +16,8 @@ from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
 from quarterdeck import wire
-from quarterdeck.daemon.desk import Actor, Desk
+from quarterdeck.daemon.actor import Actor
+from quarterdeck.daemon.desk import Desk
 from quarterdeck.daemon.dialects.house import House
 from quarterdeck.daemon.dialects.warden import words
 from quarterdeck.daemon.dialects.warden.door import LONGEST, Caller, Door
@@ -219,11 +220,11 @@ class Warden:
             if not accessible:
                 raise Unavailable("the device", said, 0.0)
         await self._door.job(told.slurm_job_id, int(told.user_id))
-        for session in asked.desk.sessions(Actor(user)).items:
+        for session in asked.desk.sessions.list(Actor(user)).items:
             if told.slurm_job_id and session.job == told.slurm_job_id and session.device == asked.device:
                 return words.session(session)
         lease = wire.SessionOpen(device=asked.device, job=told.slurm_job_id[:200], ttl_s=self._settings.session_ttl_s)
-        opened = await asked.desk.open_session(Actor(user), lease, str(uuid4()))
+        opened = await asked.desk.sessions.open(Actor(user), lease, str(uuid4()))
         log.info("session %s for %s, job %s on %s", opened.id, user, told.slurm_job_id, asked.device)
         return words.session(opened)
 
@@ -242,7 +243,7 @@ class Warden:
         if not asked.caller.trusted:
             raise Forbidden("Endpoint restricted to root user.")
         try:
-            closed = await asked.desk.close_session(Actor(asked.caller.user, True), asked.id)
+            closed = await asked.desk.sessions.close(Actor(asked.caller.user, True), asked.id)
         except NotFound:
             raise _Gone("Session not found.") from None
         return words.session(closed)
@@ -253,7 +254,7 @@ class Warden:
         if not id:
             raise Forbidden("Missing 'X-Warden-Session' header.")
         try:
-            session = await asked.desk.session(Actor("", True), id[:128])
+            session = await asked.desk.sessions.get(Actor("", True), id[:128])
         except NotFound:
             raise Forbidden("Invalid session.") from None
         if session.user != asked.caller.user:
@@ -284,39 +285,39 @@ class Warden:
         )  # fmt: skip
         task, _ = await asked.desk.submit(asked.actor, submit, "", asked.raw)
         if session.expires_s - task.submitted_s < session.ttl_s / 2:
-            await asked.desk.renew_session(asked.actor, session.id)
+            await asked.desk.sessions.renew(asked.actor, session.id)
         self._learn(task)
         return words.job(task, None)
 
     async def _job(self, asked: Asked) -> dict[str, Any]:
         id = await self._task(asked)
         settings = self._settings
-        task = await asked.desk.task(asked.actor, id)
+        task = await asked.desk.tasks.get(asked.actor, id)
         if task.ended_s == 0 and settings.hold_s:
             after = task.version if settings.hold_until == "change" else None
-            task = await asked.desk.task(asked.actor, id, settings.hold_s, after)
+            task = await asked.desk.tasks.get(asked.actor, id, settings.hold_s, after)
         return await self._view(asked, task)
 
     async def _jobs(self, asked: Asked) -> list[Any]:
         before = asked.request.query_params.get("before", "")
         seq = int(before) if before.isascii() and before.isdigit() and len(before) < 19 else None
-        page = await asked.desk.tasks(asked.actor, TaskQuery(before_seq=seq, limit=LISTED))
+        page = await asked.desk.tasks.page(asked.actor, TaskQuery(before_seq=seq, limit=LISTED))
         return [await self._view(asked, task) for task in page.items]
 
     async def _cancel(self, asked: Asked) -> dict[str, Any]:
-        return await self._view(asked, await asked.desk.cancel(asked.actor, await self._task(asked)))
+        return await self._view(asked, await asked.desk.tasks.cancel(asked.actor, await self._task(asked)))
 
     async def _logs(self, asked: Asked) -> dict[str, Any]:
         id = await self._task(asked)
-        told = await asked.desk.log(asked.actor, id)
+        told = await asked.desk.tasks.log(asked.actor, id)
         lines = [f"{words.moment(line.at_s)} {line.text}" for line in told.lines]
-        why = await asked.desk.why(asked.actor, id)
+        why = await asked.desk.tasks.why(asked.actor, id)
         if why.reason != "settled":
             lines.append(f"{words.moment(asked.desk.engine.now())} {why.state}: {why.detail}")
         return {"logs": "\n".join([*lines, ""])}
 
     async def _view(self, asked: Asked, task: wire.Task) -> dict[str, Any]:
-        counts = (await asked.desk.result(asked.actor, task.id, False)).counts if task.state == "done" else None
+        counts = (await asked.desk.tasks.result(asked.actor, task.id, False)).counts if task.state == "done" else None
         return words.job(task, counts)
 
     async def _task(self, asked: Asked) -> str:
@@ -327,10 +328,10 @@ class Warden:
             if id is None:
                 last = asked.desk.engine.deck.seq
                 rounds = (last - number) // words.NUMBERS if last >= number else 0
-                task = await asked.desk.numbered(asked.actor, number + rounds * words.NUMBERS)
+                task = await asked.desk.tasks.numbered(asked.actor, number + rounds * words.NUMBERS)
                 self._learn(task)
                 return task.id
-            return (await asked.desk.task(asked.actor, id)).id
+            return (await asked.desk.tasks.get(asked.actor, id)).id
         except NotFound:
             raise _Gone("Job not found") from None
 
