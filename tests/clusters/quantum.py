@@ -121,6 +121,7 @@ class Quantum:
                 if process is not None and process.poll() is None:
                     process.send_signal(signal.SIGTERM)
                     process.wait(20)
+            self.slurm.close()
 
     def install(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`qdeck slurm install` for this cluster."""

@@ -177,6 +177,9 @@ class Slurm:
         if self._mariadb is not None:
             self._mariadb.wait(10)
         self.munged.close()
+
+    def close(self) -> None:
+        """Take its directory away, once nothing writes into it any more."""
         self.place.close()
 
     def clear(self) -> None:
