@@ -204,8 +204,8 @@ def _version(include: Path) -> str:
     except OSError:
         pass
     raise Conflict(
-        f"{header} is missing: install Slurm's headers (Debian: libslurm-dev; others: slurm-devel), or name their place "
-        "in --include"
+        f"{header} is missing: install Slurm's headers (Debian: libslurm-dev; others: slurm-devel), or name their "
+        "place in --include"
     )
 
 
