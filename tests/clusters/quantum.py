@@ -72,16 +72,23 @@ DEVICES = {"fresnel-emulator": 4, "slow": 2}
 
 
 class Quantum:
-    """`with Quantum() as site:` starts everything. Restarting the daemon or the agent keeps their state."""
+    """`with Quantum() as site:` starts everything. Restarting the daemon or the agent keeps their state.
 
-    def __init__(self, database: bool = False, config: str = CONFIG, devices: dict[str, int] = DEVICES) -> None:
+    `user`: whom slurmctld and the agent run as.
+    """
+
+    def __init__(
+        self, database: bool = False, config: str = CONFIG, devices: dict[str, int] = DEVICES, user: str = "root"
+    ) -> None:
         self.devices = devices
-        self.slurm = Slurm(database)
+        self.slurm = Slurm(database, user)
         self.dir = self.slurm.dir
         self.config = self.dir / "etc" / "qdeck.toml"
         self.settings = self.dir / "site" / "etc" / "quarterdeck" / "slurm.toml"
         self.url = f"unix://{self.dir}/qdeck/run/qdeck.sock"
-        self.config.write_text(config.format(dir=self.dir, munge=self.slurm.munged.socket))
+        text = config.format(dir=self.dir, munge=self.slurm.munged.socket)
+        self.config.write_text(text.replace("[daemon]\n", f'[daemon]\nadministrators = ["{user}"]\n'))
+        self._user = user
         self.settings.parent.mkdir(parents=True)
         self.settings.write_text(SETTINGS)
         self.contract = Contract(Door(self.url))
@@ -114,6 +121,7 @@ class Quantum:
                 if process is not None and process.poll() is None:
                     process.send_signal(signal.SIGTERM)
                     process.wait(20)
+            self.slurm.close()
 
     def install(self, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         """`qdeck slurm install` for this cluster."""
@@ -147,17 +155,17 @@ class Quantum:
 
     def start_agent(self) -> None:
         """Start `qdeck slurm agent`."""
-        self._agent = self._start("qdeck", "slurm", "agent", "--config", str(self.settings))
+        self._agent = self._start("qdeck", "slurm", "agent", "--config", str(self.settings), user=self._user)
 
     def kill_agent(self) -> None:
         """kill -9."""
         _end(self._agent)
 
-    def _start(self, *command: str) -> subprocess.Popen[bytes]:
+    def _start(self, *command: str, user: str = "root") -> subprocess.Popen[bytes]:
         with (self.dir / "log" / f"{command[0]}{command[1]}.log").open("ab") as log:
             return subprocess.Popen(
-                self.slurm.place.inside(command), env=self.slurm.place.environ(SLURM_CONF=self.slurm.conf), stdout=log,
-                stderr=log, stdin=subprocess.DEVNULL,
+                self.slurm.place.inside(command, user), env=self.slurm.place.environ(SLURM_CONF=self.slurm.conf),
+                stdout=log, stderr=log, stdin=subprocess.DEVNULL,
             )  # fmt: skip
 
     def log(self, name: str) -> str:

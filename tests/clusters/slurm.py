@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import secrets
+import shutil
 import signal
 import socket
 import subprocess
@@ -24,7 +25,7 @@ CONF = """\
 ClusterName=qtest
 SlurmctldHost={host}(127.0.0.1)
 SlurmctldPort={port}
-SlurmUser=root
+SlurmUser={user}
 SlurmdUser=root
 AuthType=auth/munge
 AuthInfo=socket={munge}
@@ -84,9 +85,12 @@ def missing(database: bool = False) -> str:
 
 
 class Slurm:
-    """The cluster. `up()` starts it, `down()` ends all that it started and all jobs."""
+    """The cluster. `up()` starts it, `down()` ends all that it started and all jobs.
 
-    def __init__(self, database: bool = False) -> None:
+    `user`: whom slurmctld, its hooks and slurmdbd run as.
+    """
+
+    def __init__(self, database: bool = False, user: str = "root") -> None:
         self.place = Place()
         self.dir = self.place.directory
         self.munged = Munged()
@@ -99,16 +103,18 @@ class Slurm:
         self.ports = free_ports(6)
         port, qn, cn1, cn2, dbd, db = self.ports
         assert cn2 == cn1 + 1
+        for name in ("state", "log", "run"):
+            shutil.chown(self.dir / name, user)
         values = {
-            "dir": self.dir, "host": socket.gethostname().partition(".")[0], "munge": self.munged.socket, "port": port,
-            "qn": qn, "cn": f"{cn1}-{cn2}", "dbd": dbd,
+            "user": user, "dir": self.dir, "host": socket.gethostname().partition(".")[0],
+            "munge": self.munged.socket, "port": port, "qn": qn, "cn": f"{cn1}-{cn2}", "dbd": dbd,
         }  # fmt: skip
         accounting = SLURMDBD.format_map(values) if database else "AccountingStorageType=accounting_storage/none"
         self.conf.write_text(CONF.format_map({**values, "accounting": accounting}))
         (self.dir / "etc" / "cgroup.conf").write_text("CgroupAutomount=no\n")
         self._environ = self.place.environ(SLURM_CONF=self.conf)
         if database:
-            self._start_database(dbd, db)
+            self._start_database(dbd, db, user)
 
     # -- daemons ------------------------------------------------------------------------------------------------------
 
@@ -171,6 +177,9 @@ class Slurm:
         if self._mariadb is not None:
             self._mariadb.wait(10)
         self.munged.close()
+
+    def close(self) -> None:
+        """Take its directory away, once nothing writes into it any more."""
         self.place.close()
 
     def clear(self) -> None:
@@ -255,12 +264,13 @@ class Slurm:
 
     # -- accounting ---------------------------------------------------------------------------------------------------
 
-    def _start_database(self, dbd: int, db: int) -> None:
+    def _start_database(self, dbd: int, db: int, user: str) -> None:
         data, sock, secret = self.dir / "db", self.dir / "run" / "db.sock", secrets.token_hex(16)
         (self.dir / "etc" / "slurmdbd.conf").touch(mode=0o600)
+        shutil.chown(self.dir / "etc" / "slurmdbd.conf", user)
         (self.dir / "etc" / "slurmdbd.conf").write_text(
             f"AuthType=auth/munge\nAuthInfo=socket={self.munged.socket}\nDbdHost={socket.gethostname().partition('.')[0]}\n"
-            f"DbdAddr=127.0.0.1\nDbdPort={dbd}\nSlurmUser=root\nLogFile={self.dir}/log/slurmdbd.log\n"
+            f"DbdAddr=127.0.0.1\nDbdPort={dbd}\nSlurmUser={user}\nLogFile={self.dir}/log/slurmdbd.log\n"
             f"PidFile={self.dir}/run/slurmdbd.pid\nStorageType=accounting_storage/mysql\nStorageHost=127.0.0.1\n"
             f"StoragePort={db}\nStorageUser=slurm\nStoragePass={secret}\nStorageLoc=slurm_acct_db\n"
             "CommunicationParameters=NoInAddrAny\n"

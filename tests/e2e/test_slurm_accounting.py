@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
@@ -19,7 +20,7 @@ ALICE, BOB = "nobody", "games"
 def site() -> Iterator[Quantum]:
     if why := missing(database=True):
         pytest.skip(why)
-    with Quantum(database=True) as quantum:
+    with Quantum(database=True, user="slurm") as quantum:  # as most sites run it: not as root
         # as docs/slurm.md has it
         for words in (
             ["add", "account", "phys"], ["add", "user", ALICE, "account=phys"], ["add", "user", BOB, "account=phys"],
@@ -65,6 +66,18 @@ def test_a_cancelled_jobs_usage_is_there_too(site: Quantum) -> None:
     site.slurm.until(lambda: site.task(task).state == "cancelled", 20, "its task goes on")
     done = str(site.task(task).shots_done)  # with the slice that ran when it was cancelled
     site.slurm.until(lambda: usage(site, job).get("shots") == done, 20, "sacct has not all of its usage")
+
+
+def test_hooks_and_agent_as_slurms_own_user(site: Quantum) -> None:
+    """slurmctld is not root: its start hook still holds a job with the reason, and the agent lets it go."""
+    assert Path(f"/proc/{site.slurm.pid('slurmctld')}").owner() == "slurm"
+    site.qdeck("project", "set", "atoms")
+    site.qdeck("project", "budget", "atoms", "--shots", "0")
+    job = site.slurm.sbatch(site.hybrid(1, 5), "--qpu=slow", "-t", "5")
+    site.slurm.until(lambda: site.slurm.job(job)["state_reason"] == "JobHeldAdmin", 20, "it is not held")
+    assert remark.read(site.comment(job), "refused") == "project atoms has no shots left"
+    site.qdeck("project", "budget", "atoms", "--shots", "1000")
+    assert site.slurm.ended(job, 40) == "COMPLETED" and "good" in site.slurm.output(job)
 
 
 def test_a_limit_on_qpus_for_each_user(site: Quantum) -> None:

@@ -192,6 +192,12 @@ def test_install_and_remove(machine: Places) -> None:
     assert Installer(machine, more, "/py").removal() == []
 
 
+def test_headers_that_are_elsewhere(machine: Places) -> None:
+    settings = settings_of(machine, devices={"a": 2}, nodes=("qn1",), include="/nowhere")
+    with pytest.raises(Conflict, match="libslurm-dev"):
+        Installer(machine, settings, "/py").plan()
+
+
 def test_accounting_is_told_of_qpus_only_where_there_is_some(machine: Places) -> None:
     machine.slurm_conf.write_text(
         SITE_CONF + "\nAccountingStorageType=accounting_storage/slurmdbd\nAuthInfo=socket=/m,ttl=5\n"

@@ -51,6 +51,7 @@ def install(
         Path | None, typer.Option(metavar="FILE", help="slurm.conf; else SLURM_CONF, else /etc/slurm/slurm.conf.")
     ] = None,
     root: Annotated[Path, typer.Option(metavar="DIR", help="Install below this directory.")] = Path("/"),
+    include: Annotated[str, typer.Option(metavar="DIR", help="Where slurm/spank.h is; else /usr/include.")] = "",
     state: Annotated[str, typer.Option(metavar="FILE", help="Where the agent tells job_submit.lua about QPUs.")] = "",
     python: Annotated[
         str, typer.Option(metavar="FILE", help="Python that runs the hooks; else this one.")
@@ -74,7 +75,13 @@ def install(
         raise typer.BadParameter("say one of --check, --apply and --remove")
     where = places(root.absolute(), slurm_conf)
     settings = settings_of(
-        where, devices=_devices(device or []), nodes=tuple(node or ()), url=url, partition=partition, state=state
+        where,
+        devices=_devices(device or []),
+        nodes=tuple(node or ()),
+        url=url,
+        partition=partition,
+        state=state,
+        include=include,
     )
     installer = Installer(where, settings, python)
     changes = installer.removal() if remove else installer.plan()

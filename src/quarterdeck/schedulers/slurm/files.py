@@ -17,6 +17,7 @@ ABOUT = {
     "cluster": "Slurm's ClusterName; part of the jobs' ids in the daemon.",
     "conf": "Its slurm.conf.",
     "bin": "Where Slurm's commands are, if not on the usual path.",
+    "include": "Where its headers are: the directory above slurm/spank.h.",
     "partition": "Where jobs with a QPU go that name none; empty leaves it to Slurm.",
     "nodes": "The nodes that have the QPUs.",
     "state": "Tells job_submit.lua which QPUs take work; the agent writes it, on the controller's machine.",

@@ -40,7 +40,6 @@ class Places(msgspec.Struct, frozen=True, kw_only=True):
     library: Path
     config: Path
     units: Path
-    include: Path = Path("/usr/include")
 
 
 def places(root: Path = Path("/"), slurm_conf: Path | None = None) -> Places:
@@ -105,7 +104,7 @@ class Installer:
         ]  # fmt: skip
         library, helper = where.library, where.library / "hook"
         stack = f"required {library / PLUGIN} helper={helper} timeout={settings.command_s * 2 + 5:.0f}"
-        prefix = "gres/" if int(_version(where.include), 16) >= GRES_SLASH else "gres:"
+        prefix = "gres/" if int(_version(Path(settings.include)), 16) >= GRES_SLASH else "gres:"
         lua = where.slurm_conf.with_name("job_submit.lua")
         gres_conf = where.slurm_conf.with_name("gres.conf")
         texts = {
@@ -153,12 +152,12 @@ class Installer:
     def _plugin(self) -> list[Change]:
         """The plugin belongs to its source and to the version of Slurm: the stamp tells both."""
         source = SOURCES / "qdeck_spank.c"
-        stamp = f"{sha256(source.read_bytes()).hexdigest()} {_version(self.where.include)}\n".encode()
+        stamp = f"{sha256(source.read_bytes()).hexdigest()} {_version(Path(self.settings.include))}\n".encode()
         told = self.where.library / "plugin.stamp"
         built = self.where.library / PLUGIN
         if built.exists() and told.exists() and told.read_bytes() == stamp:
             return []
-        return [_change(built, compiled(source, self.where.include), 0o755), _change(told, stamp, 0o644)]
+        return [_change(built, compiled(source, Path(self.settings.include)), 0o755), _change(told, stamp, 0o644)]
 
 
 def apply(changes: Sequence[Change]) -> None:
@@ -204,7 +203,10 @@ def _version(include: Path) -> str:
                 return line.split()[2]
     except OSError:
         pass
-    raise Conflict(f"{header} is missing: install Slurm's headers (Debian: libslurm-dev; others: slurm-devel)")
+    raise Conflict(
+        f"{header} is missing: install Slurm's headers (Debian: libslurm-dev; others: slurm-devel), or name their "
+        "place in --include"
+    )
 
 
 def _read(path: Path) -> str | None:

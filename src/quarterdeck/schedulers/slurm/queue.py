@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import re
 import subprocess
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -251,6 +250,3 @@ def write_atomically(path: Path, text: str) -> None:
     new.write_text(text, encoding="utf-8")
     new.chmod(0o644)
     new.replace(path)
-
-
-__all__: Sequence[str] = ("Facts", "Queue", "SlurmJob")

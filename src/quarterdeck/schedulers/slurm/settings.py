@@ -44,6 +44,7 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         cluster: Slurm's ClusterName; part of the job's id in the daemon.
         conf: Its slurm.conf; empty for where Slurm looks by itself.
         bin: Where Slurm's commands are, if not on the usual path.
+        include: Where its headers are, for the plugin: the directory above `slurm/spank.h`.
         partition: Where jobs with a QPU go that name none; empty leaves it to Slurm.
         nodes: The nodes that have the QPUs.
         state: File that tells job_submit.lua which QPUs take work; on the controller's machine.
@@ -60,6 +61,7 @@ class SlurmSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     cluster: str = "cluster"
     conf: str = ""
     bin: str = ""
+    include: str = "/usr/include"
     partition: str = ""
     nodes: tuple[str, ...] = ()
     state: str = "/run/quarterdeck/slurm.state"
