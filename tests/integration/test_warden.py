@@ -234,6 +234,10 @@ def test_a_lease_expires(munged: Munged, tmp_path: Path) -> None:
 
 def test_work_renews_a_lease(munged: Munged, tmp_path: Path) -> None:
     with running(tmp_path, munged, session_ttl_s=2.0) as site:
+        told = {"format": "pulser", "payload": PAIR}
+        assert (
+            site.daemon.http.post("/v1/programs", json=told).status_code == 201
+        )  # it loads Pulser before the lease runs
         session = site.session(ALICE)
         until_s = time.monotonic() + 4.0
         while time.monotonic() < until_s:
