@@ -130,6 +130,14 @@ class Site:
     def program(self, shots: int) -> str:
         return f"exec python3 {self.work}/job.py {self.work}/program.json {shots}\n"
 
+    def gate(self, name: str) -> str:
+        """A line of a script that waits until the test opens the gate."""
+        (self.work / name).unlink(missing_ok=True)
+        return f"until [ -e {self.work}/{name} ]; do sleep 0.1; done\n"
+
+    def open(self, name: str) -> None:
+        (self.work / name).touch()
+
     def output(self, job: str, name: str = "out", task: str = "") -> str:
         file = self.work / f"{name}.o{job}{task and f'.{task}'}"
         return file.read_text() if file.exists() else ""
@@ -200,8 +208,11 @@ def site() -> Iterator[Site]:
 @pytest.fixture(autouse=True)
 def nothing_is_left(site: Site) -> Iterator[None]:
     yield
-    assert "E" not in "".join(site.cluster.queue_states().values()), site.cluster.log()
-    until(lambda: not site.cluster.run("qstat", "-u", "*").stdout.strip(), "every job of the test ends")
+    try:
+        assert "E" not in "".join(site.cluster.queue_states().values()), site.cluster.log()
+        until(lambda: not site.cluster.run("qstat", "-u", "*").stdout.strip(), "every job of the test ends")
+    finally:
+        site.cluster.run("qdel", "-u", "*", check=False)  # what a failed test leaves is not the next one's
     until(lambda: not site.contract.jobs("gridengine"), lambda: f"all is released: {site.contract.jobs('gridengine')}")
 
 
@@ -230,13 +241,14 @@ def test_qrsh(site: Site) -> None:
 
 
 def test_an_array_shares_one_qpu_one_task_after_the_other(site: Site) -> None:
-    held = site.submit("-l", "qpu=fresnel", user=BOB, script="sleep 4", name="held")
+    held = site.submit("-l", "qpu=fresnel", user=BOB, script=site.gate("held"), name="held")
     site.cluster.wait(held, "r")
     (secret,) = site.cluster.spool.glob(f"execd/*/active_jobs/{held}.1/environment")
-    assert "QDECK_TOKEN=" in secret.read_text()
+    until(lambda: "QDECK_TOKEN=" in secret.read_text(), "the prolog is through: its job is in state r before that")
     assert site.cluster.run("cat", str(secret), user=ADA, check=False).returncode, "others' tokens are not to be read"
     job = site.submit("-l", "qpu=fresnel", "-t", "1-3")
     until(lambda: "offers only gc:qpu_fresnel=0" in site.cluster.details(job), lambda: site.cluster.details(job))
+    site.open("held")
     told = [site.told(job, task=task) for task in "123"]
     assert [one["job"] for one in told] == [f"gridengine:default:{job}.{task}" for task in "123"]
     spans = sorted((one["began"], one["ended"]) for one in told)
@@ -287,8 +299,9 @@ def test_what_is_refused_when_it_starts_is_in_error_alone_and_says_why(site: Sit
 
 def test_a_calibrating_device_keeps_its_jobs_waiting_and_no_others(site: Site) -> None:
     now_s = time.time()
-    window = {"kind": "calibration", "start_s": now_s, "end_s": now_s + 9, "reason": "weekly"}
-    assert site.daemon.http.post("/v1/devices/fresnel/windows", json=window).status_code == 201
+    window = {"kind": "calibration", "start_s": now_s, "end_s": now_s + 3600, "reason": "weekly"}
+    answer = site.daemon.http.post("/v1/devices/fresnel/windows", json=window)
+    assert answer.status_code == 201, answer.text
     until(lambda: not site.ready("fresnel"), site.log)
     assert site.ready("slow")
     waits = site.submit("-l", "qpu=fresnel")
@@ -298,8 +311,10 @@ def test_a_calibrating_device_keeps_its_jobs_waiting_and_no_others(site: Site) -
     until(lambda: "qpu_waits=fresnel is calibrating" in site.cluster.details(waits),
           lambda: site.cluster.details(waits))  # fmt: skip
     assert "offers only gf:qpu_fresnel_ready=0" in site.cluster.details(waits)
+    over_s = time.time()
+    site.qdeck("window", "rm", answer.json()["id"])
     told = site.told(waits)
-    assert told["shots"] == 20 and told["began"] > now_s + 9
+    assert told["shots"] == 20 and told["began"] > over_s, "it started by itself"
 
 
 def test_maintenance_while_the_agent_is_away_sends_jobs_back(site: Site) -> None:
@@ -338,13 +353,14 @@ def test_a_killed_shepherd_leaks_nothing(site: Site) -> None:
 
 
 def test_a_killed_daemon_is_waited_for(site: Site) -> None:
-    running = site.submit("-l", "qpu=slow", name="running", script=f"sleep 6\n{site.program(3)}")
+    running = site.submit("-l", "qpu=slow", name="running", script=site.gate("running") + site.program(3))
     site.cluster.wait(running, "r")
     site.daemon.kill()
     waits = site.submit("-l", "qpu=fresnel")
     until(lambda: "qpu_waits=the quantum daemon does not answer" in site.cluster.details(waits),
           lambda: site.cluster.details(waits))  # fmt: skip
     site.daemon.start()
+    site.open("running")
     assert site.told(running, "running")["shots"] == 3, "its token outlasts the restart"
     assert site.told(waits)["shots"] == 20
 
@@ -362,11 +378,14 @@ def test_a_killed_qmaster_takes_no_lease_away(site: Site) -> None:
 
 
 def test_a_suspended_job_keeps_its_qpu(site: Site) -> None:
-    low = site.submit("-q", "qlow", "-l", "qpu=slow", name="low", script=f"sleep 2\n{site.program(2)}")
+    low = site.submit("-q", "qlow", "-l", "qpu=slow", name="low", script=site.gate("low") + site.program(2))
     site.cluster.wait(low, "r")
-    high = site.submit("-q", "qhigh", "-l", "qpu=slow", name="high", script=f"sleep 4\n{site.program(2)}", user=BOB)
+    script = site.gate("high") + site.program(2)
+    high = site.submit("-q", "qhigh", "-l", "qpu=slow", name="high", script=script, user=BOB)
     until(lambda: "S" in site.cluster.state(low), lambda: site.cluster.details(low))
     until(lambda: len(site.contract.jobs("gridengine")) == 2, site.log)
+    site.open("low")  # it does not see that it is open
+    site.open("high")
     assert site.told(high, "high")["class"] == "test"
     assert site.told(low, "low")["shots"] == 2
 

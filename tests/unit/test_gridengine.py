@@ -21,7 +21,7 @@ from quarterdeck.errors import (
     QuarterdeckError,
     Unavailable,
 )
-from quarterdeck.schedulers.gridengine import hooks, install, verifier
+from quarterdeck.schedulers.gridengine import hooks, install, scripts, verifier
 from quarterdeck.schedulers.gridengine.agent import Agent
 from quarterdeck.schedulers.gridengine.cluster import Cluster, Job, Row, fields, plain, seconds
 from quarterdeck.schedulers.gridengine.request import Ask, asked, joined, pairs, rewritten
@@ -503,7 +503,7 @@ def test_small_words() -> None:
 
 
 def test_hooks_run_where_nobody_can_lead_them_astray(tmp_path: Path) -> None:
-    texts = install.files(SITE, tmp_path / "x.toml")
+    texts = scripts.files(SITE, tmp_path / "x.toml")
     programs = {path.name: text for path, text in texts.items() if path.suffix != ".toml"}
     assert programs.keys() == {"jsv", "prolog", "epilog"}
     for text in programs.values():
@@ -534,7 +534,7 @@ def test_nothing_of_others_is_overwritten(tmp_path: Path) -> None:
         return [change.what.split(" (")[0] for change in changes]
 
     common = [
-        *(str(path) for path in install.files(site, tmp_path / "x.toml")),
+        *(str(path) for path in scripts.files(site, tmp_path / "x.toml")),
         "complexes",
         "capacity of the whole cluster",
     ]

@@ -7,37 +7,17 @@ overwritten: that is a `Conflict`, with a sentence on what to do.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Callable, Collection, Mapping
 from difflib import unified_diff
 from pathlib import Path
 
 import msgspec
 
-import quarterdeck
 from quarterdeck.errors import Conflict, Unavailable
 from quarterdeck.schedulers.gridengine import hooks
 from quarterdeck.schedulers.gridengine.cluster import Cluster, fields, number, values, words
-from quarterdeck.schedulers.gridengine.site import CLASS, HOOKED, MARK, MARKED, PROJECT, Site, dump, ready_of, slots_of
-
-SCRIPT = """\
-#!{python} -I
-# Written by `qdeck gridengine install`.
-import os
-import sys
-from pathlib import Path
-
-{guard}sys.path.insert(0, {source!r})
-from quarterdeck.schedulers.gridengine import {module}
-
-sys.exit({module}.main({arguments}Path({file!r})))
-"""
-GUARDS = {
-    "jsv": "",
-    "prolog": f"if {MARKED!r} not in os.environ:  # the verifier marks jobs with QPUs\n    sys.exit(0)\n",
-    "epilog": f"if not Path(os.environ.get('SGE_JOB_SPOOL_DIR', ''), {hooks.MARKER!r}).exists():\n    sys.exit(0)\n",
-}
-"""Other jobs pay for the start of Python only (0.02 s), not for a look at Grid Engine (0.2 s)."""
+from quarterdeck.schedulers.gridengine.scripts import files
+from quarterdeck.schedulers.gridengine.site import CLASS, HOOKED, MARK, PROJECT, Site, ready_of, slots_of
 
 
 class Change(msgspec.Struct, frozen=True):
@@ -52,24 +32,6 @@ class Change(msgspec.Struct, frozen=True):
     def diff(self) -> str:
         lines = unified_diff(self.before.splitlines(), self.after.splitlines(), lineterm="", n=1)
         return "\n".join([f"# {self.what}", *list(lines)[2:]])
-
-
-def files(site: Site, file: Path) -> dict[Path, str]:
-    """The site's file and the programs that Grid Engine calls, with their text."""
-    source = str(Path(quarterdeck.__file__).resolve().parents[1])
-    directory = Path(site.hooks)
-
-    def script(name: str, module: str, *arguments: str) -> str:
-        told = "".join(f"{argument!r}, " for argument in arguments)
-        return SCRIPT.format(
-            python=sys.executable, source=source, module=module, arguments=told, file=str(file), guard=GUARDS[name]
-        )  # fmt: skip
-
-    return {
-        file: dump(site), directory / "jsv": script("jsv", "verifier"),
-        directory / "prolog": script("prolog", "hooks", "prolog"),
-        directory / "epilog": script("epilog", "hooks", "epilog"),
-    }  # fmt: skip
 
 
 def plan(site: Site, file: Path, cluster: Cluster, old: Site | None) -> list[Change]:
