@@ -511,6 +511,23 @@ def test_hooks_run_where_nobody_can_lead_them_astray(tmp_path: Path) -> None:
         compile(text, "hook", "exec")
 
 
+def test_a_verifier_that_does_not_start_is_not_set(tmp_path: Path) -> None:
+    """Grid Engine would refuse every submission of everybody."""
+    site = Site(url="u", root=str(tmp_path), devices={"emu": 2}, hooks=str(tmp_path / "h"), queues=[])
+    cluster = Words(sc="", sconf="jsv_url none", sel="n1", sh="n1", ss="n1")
+    verifying = install.plan(site, tmp_path / "x.toml", cluster, None)[-1]
+    with pytest.raises(Conflict, match=r"does not run as this user.*jsv_url was not set"):
+        verifying.apply()
+    if os.geteuid() == 0:
+        (tmp_path / "default" / "common").mkdir(parents=True)
+        (tmp_path / "default" / "common" / "bootstrap").write_text("admin_user nobody\n")
+        (tmp_path / "h").mkdir()
+        (tmp_path / "h" / "jsv").write_text("#!/bin/sh\necho STARTED\n")
+        (tmp_path / "h" / "jsv").chmod(0o700)
+        with pytest.raises(Conflict, match="does not run as nobody"):
+            verifying.apply()
+
+
 class Words(Cluster):
     """Answers from a table."""
 

@@ -16,7 +16,7 @@ import msgspec
 from quarterdeck.errors import Conflict, Unavailable
 from quarterdeck.schedulers.gridengine import hooks
 from quarterdeck.schedulers.gridengine.cluster import Cluster, fields, number, values, words
-from quarterdeck.schedulers.gridengine.scripts import files
+from quarterdeck.schedulers.gridengine.scripts import files, try_verifier
 from quarterdeck.schedulers.gridengine.site import CLASS, HOOKED, MARK, PROJECT, Site, ready_of, slots_of
 
 
@@ -212,8 +212,13 @@ def _global(cluster: Cluster, site: Site, off: bool = False) -> Change:
         )
     rest = {name: value for name, value in there.items() if name not in after and not name.startswith("#")}
     text = "\n".join(f"{name} {value}" for name, value in {**rest, **after}.items())
-    return Change("global configuration (qconf -mconf)", _lines(before), _lines(after),
-                  lambda: cluster.put("-Mconf", text + "\n", "global"))  # fmt: skip
+
+    def apply() -> None:
+        if not off:
+            try_verifier(verifier, site)
+        cluster.put("-Mconf", text + "\n", "global")
+
+    return Change("global configuration (qconf -mconf)", _lines(before), _lines(after), apply)
 
 
 def _lines(values: Mapping[str, str]) -> str:

@@ -5,11 +5,17 @@ Python is started isolated (-I): the prolog runs as root with variables that the
 
 from __future__ import annotations
 
+import os
+import pwd
+import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import quarterdeck
+from quarterdeck.errors import Conflict
 from quarterdeck.schedulers.gridengine import hooks
+from quarterdeck.schedulers.gridengine.cluster import fields
 from quarterdeck.schedulers.gridengine.site import MARKED, Site, dump
 
 SCRIPT = """\
@@ -48,3 +54,28 @@ def files(site: Site, file: Path) -> dict[Path, str]:
         directory / "prolog": script("prolog", "hooks", "prolog"),
         directory / "epilog": script("epilog", "hooks", "epilog"),
     }  # fmt: skip
+
+
+def try_verifier(verifier: str, site: Site) -> None:
+    """Start the verifier as the qmaster will. Raises `Conflict`: with one that does not start, Grid Engine refuses every submission."""
+    admin = None
+    try:
+        bootstrap = fields((Path(site.root) / site.cell / "common" / "bootstrap").read_text())
+        admin = pwd.getpwnam(bootstrap["admin_user"]) if os.geteuid() == 0 else None
+    except (OSError, KeyError):
+        pass  # no such user, or `none`: it runs as root
+    more: dict[str, Any] = {"user": admin.pw_uid, "group": admin.pw_gid, "extra_groups": []} if admin else {}
+    try:
+        done = subprocess.run(
+            [verifier], input="START\nQUIT\n", capture_output=True, text=True, timeout=30, check=False, **more
+        )
+        if done.stdout.startswith("STARTED"):
+            return
+        said = done.stderr.strip()[-200:]
+    except (OSError, subprocess.TimeoutExpired) as error:
+        said = str(error)
+    who = admin.pw_name if admin else "this user"
+    raise Conflict(
+        f"{verifier} does not run as {who}, so that Grid Engine would refuse every submission: jsv_url was not set; "
+        f"put Quarterdeck and its Python where {who} may run them ({said})"
+    )
