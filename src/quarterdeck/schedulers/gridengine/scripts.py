@@ -57,7 +57,10 @@ def files(site: Site, file: Path) -> dict[Path, str]:
 
 
 def try_verifier(verifier: str, site: Site) -> None:
-    """Start the verifier as the qmaster will. Raises `Conflict`: with one that does not start, Grid Engine refuses every submission."""
+    """Start the verifier as the qmaster will: with one that fails, Grid Engine refuses every submission.
+
+    Raises `Conflict`.
+    """
     admin = None
     try:
         bootstrap = fields((Path(site.root) / site.cell / "common" / "bootstrap").read_text())
