@@ -24,7 +24,7 @@ import httpx
 
 from quarterdeck.bench.peer import until
 from quarterdeck.bench.qpu_process import QpuProcess
-from quarterdeck.daemon.munge import Munge
+from quarterdeck.munge import Munge
 
 ROOT = Path(__file__).resolve().parents[1]
 CLIENT = ROOT / ".tools" / "clients" / "pasqal" / "bin" / "python"
