@@ -53,9 +53,7 @@ def install(
     root: Annotated[Path, typer.Option(metavar="DIR", help="Install below this directory.")] = Path("/"),
     include: Annotated[str, typer.Option(metavar="DIR", help="Where slurm/spank.h is; else /usr/include.")] = "",
     state: Annotated[str, typer.Option(metavar="FILE", help="Where the agent tells job_submit.lua about QPUs.")] = "",
-    python: Annotated[
-        str, typer.Option(metavar="FILE", help="Python that runs the hooks; else this one.")
-    ] = sys.executable,
+    python: Annotated[str, typer.Option(metavar="FILE", help="Python that runs the hooks; else this one.")] = "",
     as_json: Json = False,
 ) -> None:
     """Install --qpu= into Slurm, or take it out.
@@ -83,7 +81,7 @@ def install(
         state=state,
         include=include,
     )
-    installer = Installer(where, settings, python)
+    installer = Installer(where, settings, python or sys.executable)
     changes = installer.removal() if remove else installer.plan()
     if not as_json:
         _show(changes)
