@@ -17,6 +17,8 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from tests.clusters.place import SYSTEM_PATH
+
 LIB, SHARE, VAR = Path("/usr/lib/gridengine"), Path("/usr/share/gridengine"), Path("/var/lib/gridengine")
 CLIENT_S = 20.0
 QUEUES = {"all.q": "NONE", "qplain": "NONE", "qprod": "NONE", "qlow": "NONE", "qhigh": "qlow=1"}
@@ -25,11 +27,16 @@ QUEUES = {"all.q": "NONE", "qplain": "NONE", "qprod": "NONE", "qlow": "NONE", "q
 
 def missing() -> str:
     """Why it cannot be run here; empty if it can."""
-    if not all((LIB / name).exists() for name in ("spoolinit", "spooldefaults")) or not shutil.which("sge_execd"):
+    if not all((LIB / name).exists() for name in ("spoolinit", "spooldefaults")) or not _found("sge_execd"):
         return "no Grid Engine: apt-get install gridengine-master gridengine-exec gridengine-client"
     if os.geteuid() != 0:
         return "Grid Engine's daemons and jobs of several users need root"
     return ""
+
+
+def _found(program: str) -> str | None:
+    """Where a daemon is; not every PATH has the places of the administrator's programs."""
+    return shutil.which(program, path=SYSTEM_PATH)
 
 
 class GridEngine:
@@ -46,7 +53,7 @@ class GridEngine:
         self.environ = {
             **clean, "SGE_ROOT": str(self.root), "SGE_CELL": "default", "SGE_QMASTER_PORT": str(master),
             "SGE_EXECD_PORT": str(execd), "SGE_CLUSTER_NAME": f"qdeck{master}", "SGE_SINGLE_LINE": "1",
-            "PATH": f"{LIB}:{clean['PATH']}",  # those in /usr/bin are slow scripts around these
+            "PATH": f"{LIB}:{clean['PATH']}:{SYSTEM_PATH}",  # those in /usr/bin are slow scripts around these
         }  # fmt: skip
 
     # -- up and down ----------------------------------------------------------------------------------------------
@@ -223,7 +230,7 @@ class GridEngine:
         """It puts itself into the background. Its output goes to a file: it would keep a pipe open."""
         with (self.directory / f"{name}.out").open("ab") as out:
             subprocess.run(
-                [shutil.which(name) or name], env=self.environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
+                [_found(name) or name], env=self.environ, stdin=subprocess.DEVNULL, stdout=out, stderr=out,
                 timeout=30, check=True, cwd="/",
             )  # fmt: skip
 
