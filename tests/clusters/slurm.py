@@ -289,8 +289,8 @@ class Slurm:
                   f"create user slurm@127.0.0.1 identified by '{secret}'; grant all on slurm_acct_db.* to "
                   "slurm@localhost; grant all on slurm_acct_db.* to slurm@127.0.0.1")  # fmt: skip
         self.start("slurmdbd")
-        answers = lambda: self.root("sacctmgr", "-n", "list", "cluster", check=False).returncode == 0  # noqa: E731
-        self.until(answers, 30, "slurmdbd does not answer")
+        listed = ("sacctmgr", "-n", "list", "cluster")
+        self.until(lambda: self.root(*listed, check=False).returncode == 0, 30, "slurmdbd does not answer")
         self.root("sacctmgr", "-i", "add", "cluster", "qtest")
 
 

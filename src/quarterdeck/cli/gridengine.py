@@ -135,7 +135,7 @@ def _site(file: Path, devices: list[str], queues: list[str], url: str, old: Site
 
     from quarterdeck import places
     from quarterdeck.schedulers.gridengine.cluster import Cluster, binaries, words
-    from quarterdeck.schedulers.gridengine.site import Site, check
+    from quarterdeck.schedulers.gridengine.site import Class, Site, check
 
     told = os.environ
     if old is None and not told.get("SGE_ROOT"):
@@ -161,7 +161,7 @@ def _site(file: Path, devices: list[str], queues: list[str], url: str, old: Site
             named.remove(name)
             classes.pop(name, None)
         elif class_:
-            classes[name] = class_  # type: ignore[assignment]
+            classes[name] = msgspec.convert(class_, Class)
     reports = "qdeck_" in Cluster(base).run("qconf", "-sconf")  # usage_patterns of Open Cluster Scheduler
     site = msgspec.structs.replace(base, url=where, devices=held, classes=classes, queues=named, usage_file=reports)
     check(site, str(file))

@@ -15,12 +15,31 @@ from __future__ import annotations
 import msgspec
 
 from quarterdeck import wire
+from quarterdeck.errors import QuarterdeckError
 from quarterdeck.schedulers.door import Door, path
 
 GRACE_S = 600.0
 """How much longer than its wall time a job's lease is: a manager ends jobs a little late, and hooks run after it."""
 DAY_S = 86400.0
 """The lease of a job without a wall time; an agent renews it."""
+
+FOR_GOOD = frozenset({400, 402, 403, 404, 405, 413, 422})
+"""HTTP statuses of refusals that asking again later does not change; all others a job may wait out."""
+
+
+def for_good(error: QuarterdeckError) -> bool:
+    """Whether this refuses a job for ever, so that waiting is no use."""
+    return error.status in FOR_GOOD
+
+
+def closed(name: str, device: wire.Device | None) -> str:
+    """Why a device takes no new job, as a sentence; empty if it does. `device` is None if the daemon has none such."""
+    if device is None:
+        return f"the daemon has no QPU {name}"
+    if device.status == "online":
+        return ""
+    state = "in maintenance" if device.status == "maintenance" else device.status
+    return f"{name} is {state}" + (f": {device.reason}" if device.reason else "")
 
 
 class JobRequest(msgspec.Struct, frozen=True, kw_only=True):

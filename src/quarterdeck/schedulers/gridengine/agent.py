@@ -16,7 +16,7 @@ import msgspec
 
 from quarterdeck import wire
 from quarterdeck.errors import NotFound, QuarterdeckError
-from quarterdeck.schedulers.contract import Contract
+from quarterdeck.schedulers.contract import Contract, closed
 from quarterdeck.schedulers.gridengine import door
 from quarterdeck.schedulers.gridengine.cluster import Cluster, Row, number, plain
 from quarterdeck.schedulers.gridengine.request import granted
@@ -153,13 +153,3 @@ def run(agent: Agent, interval_s: float, once: bool = False) -> int:
             return int(bool(look.failed))
         if stop.wait(interval_s):
             return 0
-
-
-def closed(name: str, device: wire.Device | None) -> str:
-    """Why a device takes no work; empty if it does."""
-    if device is None:
-        return f"{name} is no device of the daemon"
-    if device.status == "online":
-        return ""
-    state = "in maintenance" if device.status == "maintenance" else device.status
-    return f"{name} is {state}" + (f": {device.reason}" if device.reason else "")

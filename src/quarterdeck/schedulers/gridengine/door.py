@@ -1,4 +1,4 @@
-"""The way from here to the daemon: requests in the contract's words, and which refusals are for good."""
+"""The way from here to the daemon: requests in the contract's words."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from quarterdeck.schedulers.gridengine.site import Class, Site
 
 AWAY = "the quantum daemon does not answer"
 MANAGER = "gridengine"
-FOR_GOOD = (402, 403, 404, 422)
-"""Over budget, forbidden, no such device, not possible: asking again later changes nothing."""
 
 
 def contract(site: Site, timeout_s: float) -> Contract:
@@ -32,8 +30,3 @@ def request(
 def sentence(error: QuarterdeckError) -> str:
     """What went wrong, for the user of a job; where the daemon is, is the administrator's business."""
     return AWAY if isinstance(error, DaemonUnreachable) else str(error)
-
-
-def for_good(error: QuarterdeckError) -> bool:
-    """Whether the daemon refuses this job for ever, so that waiting is no use."""
-    return error.status in FOR_GOOD

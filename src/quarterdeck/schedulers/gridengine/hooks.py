@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from quarterdeck.errors import QuarterdeckError
-from quarterdeck.schedulers.contract import Contract
+from quarterdeck.schedulers.contract import Contract, for_good
 from quarterdeck.schedulers.environment import environment
 from quarterdeck.schedulers.gridengine import door
 from quarterdeck.schedulers.gridengine.cluster import Cluster, plain
@@ -49,7 +49,7 @@ def prolog(spool: Path, words: list[str], site: Site, cluster: Cluster, contract
         )  # fmt: skip
         acquired = contract.acquire(request)
     except QuarterdeckError as error:
-        if not door.for_good(error):
+        if not for_good(error):
             return _wait(cluster, number, door.sentence(error))
         with (spool / "error").open("a") as file:  # execd tells its first line as the reason in `qstat -j`
             file.write(f"Quarterdeck: {plain(str(error))}\n")

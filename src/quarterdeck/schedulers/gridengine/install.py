@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Mapping
 from difflib import unified_diff
+from functools import partial
 from pathlib import Path
 
 import msgspec
@@ -146,7 +147,7 @@ def _submit_hosts(cluster: Cluster) -> list[Change]:
     hosts, may = words(cluster.run("qconf", "-sel")), _names(cluster, "-sh") + _names(cluster, "-ss")
     missing = [host for host in hosts if host not in may]
     return [
-        Change(f"submit hosts (qconf -as {host})", "", host, lambda host=host: cluster.run("qconf", "-as", host))  # type: ignore[misc]
+        Change(f"submit hosts (qconf -as {host})", "", host, partial(cluster.run, "qconf", "-as", host))
         for host in missing
     ]
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import msgspec
 
 from quarterdeck.errors import QuarterdeckError
+from quarterdeck.schedulers.contract import closed
 from quarterdeck.schedulers.gridengine import door
-from quarterdeck.schedulers.gridengine.agent import DAEMON_S, closed
+from quarterdeck.schedulers.gridengine.agent import DAEMON_S
 from quarterdeck.schedulers.gridengine.cluster import Cluster, number
 from quarterdeck.schedulers.gridengine.request import granted
 from quarterdeck.schedulers.gridengine.site import Site, ready_of, slots_of

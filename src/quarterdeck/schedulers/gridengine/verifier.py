@@ -13,7 +13,7 @@ from pathlib import Path
 import msgspec
 
 from quarterdeck.errors import Invalid, QuarterdeckError
-from quarterdeck.schedulers.contract import Contract
+from quarterdeck.schedulers.contract import Contract, for_good
 from quarterdeck.schedulers.gridengine import door
 from quarterdeck.schedulers.gridengine.cluster import plain, seconds
 from quarterdeck.schedulers.gridengine.request import (
@@ -92,7 +92,7 @@ def _check(
         )  # fmt: skip
         told = contract(site).check(request)
     except QuarterdeckError as error:
-        if door.for_good(error):
+        if for_good(error):
             raise
         return plain(door.sentence(error))
     return "" if told.ready else plain(told.message)

@@ -10,15 +10,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 
 import msgspec
 
 from quarterdeck import wire
 from quarterdeck.errors import NotFound, QuarterdeckError, Unavailable
-from quarterdeck.schedulers.contract import DAY_S, Contract
+from quarterdeck.schedulers.contract import DAY_S, Contract, closed, for_good
 from quarterdeck.schedulers.slurm import remark
-from quarterdeck.schedulers.slurm.hook import NOT_FOR_GOOD
 from quarterdeck.schedulers.slurm.queue import Queue, SlurmJob, write_atomically
 from quarterdeck.schedulers.slurm.request import MANAGER, job_id, of_queue, told
 from quarterdeck.schedulers.slurm.settings import SlurmSettings
@@ -79,7 +79,7 @@ class Agent:
         status: dict[str, str] | None = None
         try:
             opened = [job for job in self._contract.jobs(MANAGER) if job.id.startswith(job_id(self._settings, ""))]
-            status = {device.name: _why(device) for device in self._contract.devices()}
+            status = {device.name: closed(device.name, device) for device in self._contract.devices()}
         except QuarterdeckError as error:
             look.daemon = False
             look.trouble.append(str(error))
@@ -99,7 +99,7 @@ class Agent:
             if job.job_state == "PENDING":
                 pending.setdefault(job.handle, []).append(job)
         for parts in pending.values():
-            self._try(look, lambda parts=parts: self._pending(look, parts, status))  # type: ignore[misc]
+            self._try(look, partial(self._pending, look, parts, status))
         if opened is not None:
             known = {job_id(self._settings, job.job_id): job for job in queue}
             self._reconcile(look, opened, known)
@@ -113,8 +113,7 @@ class Agent:
     def _publish(self, status: dict[str, str] | None) -> dict[str, str]:
         """Write the file that job_submit.lua reads; answers with each QPU's trouble, empty for none."""
         known = {
-            name: AWAY if status is None else status.get(name, f"the daemon has no QPU {name}")
-            for name in self._settings.devices
+            name: AWAY if status is None else status.get(name, closed(name, None)) for name in self._settings.devices
         }
         lines = [f"written\t{int(self._clock())}"]
         if self._settings.nodes:
@@ -165,10 +164,8 @@ class Agent:
                 answer = self._contract.check(of_queue(self._settings, part))
                 if not answer.ready:
                     return "held", answer.message
-        except NOT_FOR_GOOD as error:
-            return "held", str(error)
         except QuarterdeckError as error:
-            return "refused", str(error)
+            return "refused" if for_good(error) else "held", str(error)
         return "held", ""
 
     # -- sessions ---------------------------------------------------------------------------------------------------
@@ -185,7 +182,7 @@ class Agent:
                 if each.id not in self._stale or (job.job_state == "PENDING" and not job.held):
                     continue
                 act = self._release
-            self._try(look, lambda act=act, each=each, job=job: act(look, each, job))  # type: ignore[misc]
+            self._try(look, partial(act, look, each, job))
         self._stale = stale
 
     def _settle(self, look: Look, opened: set[str], queue: dict[str, SlurmJob]) -> None:
@@ -196,8 +193,11 @@ class Agent:
                 del self._settling[id]  # it was queued again, and runs again
             for id in [id for id, since in self._settling.items() if self._clock() - since >= SETTLE_S]:
                 del self._settling[id]
-                self._try(look, lambda id=id: self._account(id, self._contract.job(id), queue.get(id)))  # type: ignore[misc]
+                self._try(look, partial(self._account_again, id, queue.get(id)))
         self._opened = opened
+
+    def _account_again(self, id: str, job: SlurmJob | None) -> None:
+        self._account(id, self._contract.job(id), job)
 
     def _account(self, id: str, done: wire.Job, job: SlurmJob | None) -> None:
         if self._settings.accounting and done.usage is not None:
@@ -231,14 +231,6 @@ class Agent:
             pass  # it is gone, which is what was wanted
         except QuarterdeckError as error:
             look.trouble.append(str(error))
-
-
-def _why(device: wire.Device) -> str:
-    """Why a device takes no new job; empty if it does."""
-    if device.status == "online":
-        return ""
-    state = "in maintenance" if device.status == "maintenance" else device.status
-    return f"{device.name} is {state}" + (f": {device.reason}" if device.reason else "")
 
 
 def _marked(job: SlurmJob) -> bool:

@@ -23,12 +23,10 @@ from quarterdeck.errors import (
     DeviceUnavailable,
     NotFound,
     QuarterdeckError,
-    Remote,
     TooManyRequests,
-    Unauthenticated,
     Unavailable,
 )
-from quarterdeck.schedulers.contract import Contract
+from quarterdeck.schedulers.contract import Contract, for_good
 from quarterdeck.schedulers.environment import environment
 from quarterdeck.schedulers.slurm import remark
 from quarterdeck.schedulers.slurm.queue import Facts, Queue
@@ -36,8 +34,6 @@ from quarterdeck.schedulers.slurm.request import Asked, asked, job_id, request, 
 from quarterdeck.schedulers.slurm.settings import SlurmSettings, load
 
 PAUSE_S = 1.0
-NOT_FOR_GOOD = (Unavailable, TooManyRequests, Conflict, Remote, Unauthenticated)
-"""What another try may cure: the job waits. Anything else that the daemon says is a refusal."""
 
 
 def main(arguments: Sequence[str]) -> int:
@@ -89,11 +85,11 @@ class Hook:
             self._acquire(job, environ, wanted)
         except (DeviceUnavailable, Conflict) as error:
             return self._turned_away(name, "held", error)
-        except NOT_FOR_GOOD as error:
+        except QuarterdeckError as error:
+            if for_good(error):
+                return self._turned_away(name, "refused", error)
             self._say(name, "held", error)
             return 1
-        except QuarterdeckError as error:
-            return self._turned_away(name, "refused", error)
         return 0
 
     def _acquire(self, job: str, environ: Mapping[str, str], wanted: Asked) -> None:
@@ -147,11 +143,9 @@ class Hook:
             self._contract.check(wish)
         except DaemonUnreachable:
             print("note: the Quarterdeck daemon does not answer; the job is queued, and starts once it does")
-        except NOT_FOR_GOOD as error:
-            print(f"note: {_line(error)}")
         except QuarterdeckError as error:
-            print(f"error: {_line(error)}")
-            return 1
+            print(f"{'error' if for_good(error) else 'note'}: {_line(error)}")
+            return int(for_good(error))
         return 0
 
     def access(self, job: str, uid: str, het_job: str, het_size: str) -> int:
