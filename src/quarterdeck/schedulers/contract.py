@@ -35,7 +35,7 @@ def for_good(error: QuarterdeckError) -> bool:
 def closed(name: str, device: wire.Device | None) -> str:
     """Why a device takes no new job, as a sentence; empty if it does. `device` is None if the daemon has none such."""
     if device is None:
-        return f"the daemon has no QPU {name}"
+        return f"{name} is no device of the daemon"
     if device.status == "online":
         return ""
     state = "in maintenance" if device.status == "maintenance" else device.status
