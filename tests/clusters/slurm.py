@@ -248,7 +248,14 @@ class Slurm:
         """Its state, once it has ended."""
         over = ("COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", "PREEMPTED", "BOOT_FAIL")
         self.until(lambda: self.state(job) in over, within_s, f"job {job} does not end")
-        return self.state(job)
+        if (state := self.state(job)) != "COMPLETED":  # shown if the test fails
+            print(
+                self.job(job),
+                self.output(job),
+                *map(self.log, ["slurmctld", *(f"slurmd.{node}" for node in NODES)]),
+                sep="\n",
+            )
+        return state
 
     def until(self, holds: Callable[[], bool], within_s: float, what: str) -> None:
         """Wait until something holds. Raises with the end of the controller's log."""

@@ -101,7 +101,8 @@ def test_a_job_that_is_queued_again_gets_a_new_session_and_one_account(daemon: D
     second = contract.acquire(request())
     assert second.session != first.session and second.token != first.token
     finish(daemon, run(daemon, second.token).json()["id"])
-    used = contract.release(second.id).usage
+    assert contract.release(first.id, first.session).state == "open"  # an agent that was late
+    used = contract.release(second.id, second.session).usage
     assert used is not None and (used.shots, used.tasks) == (10, 2)
 
 

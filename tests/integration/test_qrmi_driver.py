@@ -70,6 +70,15 @@ def until_far_has_one(far: Daemon, state: str = "running", within_s: float = 30.
     return tasks[0]
 
 
+def until_accepted(near: Daemon, far: Daemon) -> None:
+    """Until the near daemon knows that the far one has the task: before that, the start is one QRMI cannot tell of."""
+    until_far_has_one(far)
+    deadline = time.monotonic() + 10
+    while not any(event["event"] == "SliceAccepted" for event in near.events()):
+        assert time.monotonic() < deadline, near.log()
+        time.sleep(0.02)
+
+
 def counts(near: Daemon, task: str) -> dict[str, int]:
     told: dict[str, int] = near.http.get(f"/v1/tasks/{task}/result").json()["counts"]
     return told
@@ -97,11 +106,7 @@ def test_pulser_and_ahs_programs_reach_the_far_device(tmp_path: Path) -> None:
 def test_kill_9_of_the_near_daemon_starts_nothing_twice(tmp_path: Path) -> None:
     with pair(tmp_path, SLOW) as (near, far):
         task = submit(near, 100)
-        until_far_has_one(far)
-        deadline = time.monotonic() + 10
-        while not any(event["event"] == "SliceAccepted" for event in near.events()):
-            assert time.monotonic() < deadline  # until then, the start is one that QRMI cannot tell of
-            time.sleep(0.02)
+        until_accepted(near, far)
         near.kill()
         near.start()
         assert near.ended(task)["state"] == "done", near.log()
@@ -113,7 +118,7 @@ def test_a_far_daemon_that_goes_away_is_waited_for(tmp_path: Path) -> None:
     with pair(tmp_path, SLOW) as (near, far):
         running = submit(near, 100)
         queued = submit(near, 10)
-        until_far_has_one(far)
+        until_accepted(near, far)
         far.kill()
         deadline = time.monotonic() + 20
         while (device := near.http.get("/v1/devices/qpu").json())["status"] == "online":

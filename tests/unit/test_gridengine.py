@@ -70,7 +70,7 @@ class Door:
         self.renewed.append((id, ttl_s))
         return job(id)
 
-    def release(self, id: str) -> wire.Job:
+    def release(self, id: str, session: str | None = None) -> wire.Job:
         if id.endswith("gone"):
             raise NotFound("job", id)
         self.released.append(id)

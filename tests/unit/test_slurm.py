@@ -267,11 +267,13 @@ class Daemon(Contract):
         self._note("renew", (id, ttl_s))
         return self.known[id]
 
-    def release(self, id: str) -> wire.Job:
+    def release(self, id: str, session: str | None = None) -> wire.Job:
         self._note("release", id)
         if id not in self.known:
             raise NotFound("job", id)
-        return self.known.pop(id)
+        if session not in (None, self.known[id].session):
+            return self.known[id]
+        return msgspec.structs.replace(self.known.pop(id), state="released")
 
     def jobs(self, manager: str) -> list[wire.Job]:
         self._note("jobs", manager)
@@ -544,6 +546,22 @@ def test_a_running_job_keeps_its_qpus_and_its_lease(rig: Rig, state: str) -> Non
     assert rig.daemon.calls("renew")[0] == ("slurm:c:7", 330.0)
     comments = [command for command in rig.queue.told if command[1] == "update"]
     assert len(comments) == (state == "RUNNING")  # once in a while
+
+
+def test_a_job_that_starts_again_during_a_look_keeps_its_new_session(rig: Rig) -> None:
+    rig.daemon.known = {"slurm:c:7": job()}
+    rig.add(7, "COMPLETING")
+    rig.agent.look()
+    opened = rig.daemon.jobs("slurm")
+    rig.daemon.jobs = lambda manager: opened  # type: ignore[method-assign]
+    rig.daemon.known = {"slurm:c:7": job(session="s2")}
+    assert rig.agent.look().released == [] and "slurm:c:7" in rig.daemon.known
+
+
+def test_a_step_waits_for_a_daemon_that_restarts(rig: Rig, capsys: pytest.CaptureFixture[str]) -> None:
+    rig.daemon.known = {"slurm:c:7": job()}
+    rig.daemon.fails = [AWAY, AWAY]
+    assert rig.hook.access("7", "0", "", "") == 0 and "QDECK_SESSION" in capsys.readouterr().out
 
 
 def test_usage_of_ended_jobs_goes_to_slurmdbd(tmp_path: Path) -> None:

@@ -111,11 +111,11 @@ class Jobs:
         await self._engine.commit(ev.SessionRenewed(at_s=now_s, session=session.id, expires_s=now_s + ttl_s))
         return await self._view(id, user, record, access)
 
-    async def release(self, actor: Actor, id: str) -> wire.Job:
-        """Take a job's QPUs back; what waits of it is cancelled. Once is as good as twice."""
+    async def release(self, actor: Actor, id: str, only: str = "") -> wire.Job:
+        """Take a job's QPUs back, `only` those of that session; what waits is cancelled. Once is as good as twice."""
         record, user = await self._own(actor, id)
         for session in record.sessions:
-            if session in self._engine.deck.sessions:
+            if session in self._engine.deck.sessions and only in ("", session):
                 await self._engine.commit(ev.SessionClosed(at_s=self._engine.now(), session=session))
         return await self._view(id, user, record)
 

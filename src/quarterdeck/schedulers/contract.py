@@ -89,9 +89,12 @@ class Contract:
         """A heartbeat: the lease is `ttl_s` from now on. Raises `NotFound` once it is released."""
         return self.door.ask("POST", path("jobs", id, "renew"), wire.Job, wire.JobRenew(ttl_s=ttl_s))
 
-    def release(self, id: str) -> wire.Job:
-        """Take its QPUs back; the answer has its `usage`. Raises `NotFound` for a job that never had any."""
-        return self.door.ask("DELETE", path("jobs", id), wire.Job)
+    def release(self, id: str, session: str | None = None) -> wire.Job:
+        """Take its QPUs back; the answer has its `usage`. Raises `NotFound` for a job that never had any.
+
+        An agent names the `session` that it saw: a job that was queued again meanwhile keeps its new one.
+        """
+        return self.door.ask("DELETE", path("jobs", id), wire.Job, query={"session": session} if session else None)
 
     def job(self, id: str) -> wire.Job:
         """A job, open or released, and its `usage`. Raises `NotFound`."""

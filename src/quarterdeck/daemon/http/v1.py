@@ -141,7 +141,7 @@ async def _renew_job(asked: Asked) -> Any:
 
 
 async def _release_job(asked: Asked) -> Any:
-    return await asked.desk.jobs.release(asked.actor, asked.path["id"])
+    return await asked.desk.jobs.release(asked.actor, asked.path["id"], asked.query["session"] or "")
 
 
 async def _devices(asked: Asked) -> Any:
@@ -313,6 +313,7 @@ OPERATIONS: tuple[Operation, ...] = (
               body=wire.JobRenew, answer=wire.Job, errors=(*_BODY, NotFound)),
     Operation(id="releaseJob", method="DELETE", path="/v1/jobs/{id}",
               about="Take a job's QPUs back. Releasing twice is releasing once.", serve=_release_job, answer=wire.Job,
+              query=(Query("session", Text | None, None, "Only if it still has them through this session."),),
               errors=(NotFound,)),
     Operation(id="streamEvents", method="GET", path="/v1/events",
               about="The event log as server-sent events, or as lines of JSON with `Accept: application/x-ndjson`. "

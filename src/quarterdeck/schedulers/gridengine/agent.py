@@ -98,7 +98,7 @@ class Agent:
                 continue  # another cell's
             try:
                 if job.id not in live:
-                    self._contract.release(job.id)
+                    self._contract.release(job.id, job.session)
                     look.released.append(job.id)
                 elif job.expires_s - time.time() < SOON_S:
                     self._contract.renew(job.id, RENEW_S)

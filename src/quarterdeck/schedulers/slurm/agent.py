@@ -205,8 +205,10 @@ class Agent:
             self._queue.account(id.rpartition(":")[2], text)
 
     def _release(self, look: Look, each: wire.Job, job: SlurmJob | None) -> None:
-        done = self._contract.release(each.id)
+        done = self._contract.release(each.id, each.session)
         self._told.pop(each.id, None)
+        if done.state == "open":  # it was queued again, and starts with a new session
+            return
         look.released.append(each.id.rpartition(":")[2])
         self._account(each.id, done, job)
 

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 from quarterdeck import wire
 from quarterdeck.errors import (
@@ -97,14 +98,17 @@ class Hook:
         with suppress(Unavailable):  # the lease is a day then, and the agent shortens it
             facts = self._queue.facts(int(job))
         wish = request(self._settings, job, environ["SLURM_JOB_USER"], wanted, facts)
+        self._patiently(partial(self._contract.acquire, wish))
+
+    def _patiently(self, call: Callable[[], wire.Job]) -> wire.Job:
+        """Again for a while if the daemon does not answer: it restarts, perhaps."""
         end = self._clock() + self._settings.patience_s
         while True:
             try:
-                self._contract.acquire(wish)
-                return
+                return call()
             except DeviceUnavailable:
                 raise
-            except (Unavailable, TooManyRequests):  # it restarts, perhaps
+            except (Unavailable, TooManyRequests):
                 if self._clock() + PAUSE_S > end:
                     raise
             self._sleep(PAUSE_S)
@@ -153,7 +157,7 @@ class Hook:
         user = _user_name(int(uid))
         for each in _components(job, het_job, het_size):
             try:
-                found = self._contract.access(job_id(self._settings, each))
+                found = self._patiently(partial(self._contract.access, job_id(self._settings, each)))
             except NotFound:
                 continue
             if found.user == user:

@@ -103,7 +103,9 @@ class Installer:
             for node in settings.nodes for name, count in settings.devices.items()
         ]  # fmt: skip
         library, helper = where.library, where.library / "hook"
-        stack = f"required {library / PLUGIN} helper={helper} timeout={settings.command_s * 2 + 5:.0f}"
+        stack = (
+            f"required {library / PLUGIN} helper={helper} timeout={settings.patience_s + settings.command_s + 5:.0f}"
+        )
         prefix = "gres/" if int(_version(Path(settings.include)), 16) >= GRES_SLASH else "gres:"
         lua = where.slurm_conf.with_name("job_submit.lua")
         gres_conf = where.slurm_conf.with_name("gres.conf")
