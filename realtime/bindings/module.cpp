@@ -1,0 +1,11 @@
+// The Python module `_hot`: each file here binds one noun.
+#include <nanobind/nanobind.h>
+
+namespace nb = nanobind;
+
+void bind_model(nb::module_ &);
+
+NB_MODULE(_hot, m) {
+    m.doc() = "The hot path of quarterdeck-realtime.";
+    bind_model(m);
+}
