@@ -269,6 +269,20 @@ def test_a_heterogeneous_job_waits_as_a_whole(site: Quantum) -> None:
     assert all("of slow" in site.slurm.output(job) for job in (early, late))
 
 
+def test_a_heterogeneous_job_whose_qpu_goes_away_just_before_its_start(site: Quantum) -> None:
+    """Its classical nodes are given back, and it is held as a whole."""
+    site.kill_agent()
+    try:
+        _set(site, "maintenance")
+        job = het(site)
+        site.slurm.until(lambda: site.slurm.job(job)["state_reason"] == "JobHeldAdmin", 15, f"{job} is not held")
+        assert site.slurm.state(job) == "PENDING"
+    finally:
+        site.start_agent()
+        _set(site, "online")
+    assert site.slurm.ended(job, 30) == "COMPLETED" and "of slow" in site.slurm.output(job)
+
+
 def het(site: Quantum, *options: str) -> int:
     """A job of a classical component and one with a QPU."""
     parts = ["-p", "classical", "-t5", *options, ":", "-p", "quantum", "-t5", *options, "--qpu=slow"]
