@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+import msgspec
+
 from quarterdeck.core import events as ev
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.nouns import Task
@@ -44,16 +46,16 @@ class Run:
         self.devices = () if job.session == "exclusive" else _first(self.home, pool.ids)
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """A task under way."""
 
-    __slots__ = ("eta_s", "id", "register", "round", "run", "shot_s", "submitted_s")
-
-    def __init__(self, id: str, run: Run, round: int, now_s: float) -> None:
-        turn = run.job.rounds[round]
-        self.id, self.run, self.round, self.submitted_s = id, run, round, now_s
-        self.shot_s, self.register = turn.quantum_s / turn.shots, turn.register
-        self.eta_s: float | None = None
+    id: str
+    run: Run
+    round: int
+    submitted_s: float
+    shot_s: float
+    register: str
+    eta_s: float | None = None
 
 
 class Crowd(Plant):
@@ -201,7 +203,8 @@ class Crowd(Plant):
         round = job.rounds[index]
         self.count["tasks"] += 1
         id, home = f"t{self.count['tasks']}", run.home
-        ticket = self._tickets[id] = Ticket(id, run, index, self.now_s)
+        shot_s = round.quantum_s / round.shots
+        ticket = self._tickets[id] = Ticket(id, run, index, self.now_s, shot_s, round.register)
         pool.ready += 1
         submitted = ev.Submitted(
             at_s=self.now_s + self.skew_s, task=id, user=job.user, device=home, program="p", shots=round.shots,

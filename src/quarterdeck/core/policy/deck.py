@@ -115,7 +115,7 @@ class DeckPolicy(Ranked):
         """One factor for each user: exp(g f / a)."""
         n = len(self._users)
         usage = self._usage[:n]
-        total: float = sum(usage.tolist())
+        total = float(np.add.reduce(usage))
         if total <= 0.0:
             return np.ones(n)
         part = usage * (self._entitled_sum / total)
