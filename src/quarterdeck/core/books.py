@@ -201,7 +201,7 @@ class Books(Habits):
                 task=task.id, index=0, device=task.device, shots=task.shots, state="finished",
                 shots_done=task.shots_done, started_s=task.started_s, ended_s=task.ended_s,
             )  # fmt: skip
-        self._ended.append(task.id)
+        self._ended.append(task)
         self._step.tasks[task.id] = task
 
     def _NoteKept(self, event: ev.NoteKept) -> None:
@@ -238,7 +238,8 @@ class Books(Habits):
         )  # fmt: skip
         key = slice.key
         self.slices[key] = self._step.slices[key] = slice
-        self.ledger.fly(task, slice, 1)
+        if self.ledger.limited:
+            self.ledger.fly(task, slice, 1)
         device.running.append(key)
         self._touch_device(device)
 
@@ -261,7 +262,7 @@ class Books(Habits):
         task.losses = 0
         if event.qpu_s:
             self._learn_overhead(device, event.at_s - slice.started_s - event.qpu_s)
-        if task.remaining == 0:
+        if task.shots_done == task.shots:
             self._end(task, "done", event.at_s)
         elif task.state == "cancelling":
             self._end(task, "cancelled", event.at_s)
@@ -394,7 +395,7 @@ class Books(Habits):
         left = self.live[task.user] = self.live[task.user] - 1
         if not left:
             del self.live[task.user]
-        self._ended.append(task.id)
+        self._ended.append(task)
         if to == "done":
             self._learn_size(task)
         mates = self._session_tasks.get(task.session)

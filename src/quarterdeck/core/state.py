@@ -54,7 +54,7 @@ class State:
         self.timetable = Timetable()
         self.windows = self.timetable.windows
         self.calendars: dict[str, Calendar] = {}
-        self._ended: list[str] = []
+        self._ended: list[Task] = []
         self._session_tasks: dict[str, dict[str, None]] = {}
         self._exclusive: dict[str, str] = {}
         self._idlers: dict[str, Session] = {}
@@ -73,10 +73,10 @@ class State:
 
     def forget_ended(self) -> list[Task]:
         """Drop the ended tasks, and return them."""
-        if not self._ended:
-            return []
         ended, self._ended = self._ended, []
-        return [self.tasks.pop(id) for id in ended]
+        for task in ended:
+            del self.tasks[task.id]
+        return ended
 
     def nouns(self) -> Iterator[Noun]:
         """Everything live, as `restore` takes it."""
