@@ -51,7 +51,7 @@ class Books(Habits):
         device.emulated = event.emulated
         if event.overhead_s or not device.overheads:  # what was measured outlasts a restart
             device.overhead_s = event.overhead_s
-        device.modality, device.qubits = event.modality, event.qubits
+        device.modality, device.qubits, device.decoders = event.modality, event.qubits, event.decoders
         self._touch_device(device)
         self._idle_clocks(device.id)
 
@@ -130,6 +130,7 @@ class Books(Habits):
             class_=event.class_, project=event.project, job=event.job, token=event.token,
             opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s, began_s=event.at_s,
             idle_s=event.idle_s, lend_s=event.lend_s, devices=event.devices,
+            decoders=event.decoders,
         )  # fmt: skip
         account = self.ledger.accounts.get(f"{session.project}/{session.user}")
         if account is not None and account.loose_s:

@@ -67,6 +67,10 @@ class State:
         """The exclusive session that holds the device."""
         return self.sessions.get(self._exclusive.get(device, ""))
 
+    def free_decoders(self, device: Device) -> int:
+        """Logical qubits of its real-time host that no session has reserved."""
+        return max(0, device.decoders - sum(s.decoders for s in self.sessions.values() if s.device == device.id))
+
     def next_alarm_s(self) -> float | None:
         """When to send a `Tick` at the latest; None if nothing depends on time."""
         return self._alarms[0][0] if self._alarms else None
