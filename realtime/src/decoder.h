@@ -10,10 +10,12 @@
 
 namespace qdeck {
 
-// Two defects that were matched; `b` is BOUNDARY for one that was matched to the boundary.
+// Two defects that were matched; `b` is BOUNDARY for one that was matched to the boundary. `observables`: those that the
+// path between them flips; the exclusive or over all pairs is the answer's.
 struct Pair {
     int32_t a;
     int32_t b;
+    uint64_t observables;
 };
 
 enum class Quality : uint8_t {
