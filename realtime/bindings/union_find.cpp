@@ -5,8 +5,8 @@ using namespace nanobind::literals;
 
 namespace {
 
-struct Bound {  // with what the check of shapes needs
-    explicit Bound(const qdeck::Model &model) : compiled(model), detectors(static_cast<size_t>(model.detectors)) {}
+struct BoundUnionFind {  // with what the check of shapes needs
+    explicit BoundUnionFind(const qdeck::Model &model) : compiled(model), detectors(static_cast<size_t>(model.detectors)) {}
     qdeck::UnionFind compiled;
     size_t detectors;
 };
@@ -15,10 +15,10 @@ struct Bound {  // with what the check of shapes needs
 
 void bind_union_find(nanobind::module_ &m) {
     namespace nb = nanobind;
-    nb::class_<Bound>(m, "UnionFind", "Weighted union-find decoder of a model.")
+    nb::class_<BoundUnionFind>(m, "UnionFind", "Weighted union-find decoder of a model.")
         .def(nb::init<const qdeck::Model &>(), "model"_a)
-        .def("decode_batch", [](const Bound &self, const batch::Events &events) {
+        .def("decode_batch", [](const BoundUnionFind &self, const batch::Events &events) {
             return batch::decode(self.compiled, events, self.detectors);
         }, "events"_a, batch::DOC)
-        .def_prop_ro("bytes", [](const Bound &self) { return self.compiled.bytes(); });
+        .def_prop_ro("bytes", [](const BoundUnionFind &self) { return self.compiled.bytes(); });
 }
