@@ -24,7 +24,9 @@ inline constexpr const char *DOC =
     "Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: "
     "uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).";
 
-inline nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, size_t detectors) {
+// `before(decoder, shot)` may tell the decoder more about a shot, without holding Python's lock.
+template <typename Before>
+nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, size_t detectors, Before before) {
     if (events.shape(1) != detectors)
         throw nb::value_error(("events have " + std::to_string(events.shape(1)) + " columns, the model has " +
                                std::to_string(detectors) + " detectors")
@@ -45,6 +47,7 @@ inline nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, s
                     defects.push_back(static_cast<int32_t>(v));
             decoder->begin();
             decoder->add(defects);
+            before(*decoder, i);
             const qdeck::Answer answer = decoder->finish();
             masks[i] = answer.observables;
             weights[i] = answer.weight;
@@ -52,6 +55,10 @@ inline nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, s
         }
     }
     return nb::make_tuple(array(std::move(masks)), array(std::move(weights)), array(std::move(qualities)));
+}
+
+inline nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, size_t detectors) {
+    return decode(compiled, events, detectors, [](qdeck::Decoder &, size_t) {});
 }
 
 }  // namespace batch

@@ -3,12 +3,14 @@
 
 namespace nb = nanobind;
 
+void bind_erasure(nb::module_ &);
 void bind_model(nb::module_ &);
 void bind_union_find(nb::module_ &);
 void bind_window(nb::module_ &);
 
 NB_MODULE(_hot, m) {
     m.doc() = "The hot path of quarterdeck-realtime.";
+    bind_erasure(m);
     bind_model(m);
     bind_union_find(m);
     bind_window(m);

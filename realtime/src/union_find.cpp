@@ -43,7 +43,8 @@ size_t UnionFind::bytes() const noexcept {
 
 UnionFindDecoder::UnionFindDecoder(const UnionFind &graph_)
     : graph(graph_), vertex(static_cast<size_t>(graph.vertices) + 1), waiting(graph.links.size(), Wait{NONE, 0, 0}),
-      touched(static_cast<size_t>(graph.vertices)), flipped(graph.links.size()),
+      touched(static_cast<size_t>(graph.vertices)), erased(graph.links.size()), erasures(graph.links.size()),
+      flipped(graph.links.size()),
       paired(static_cast<size_t>(graph.vertices)) {
     slot.fill(NONE);
     used.fill(0);
@@ -64,7 +65,9 @@ void UnionFindDecoder::begin() noexcept {
         }
     }
     vertex.back().degree = vertex.back().through = 0;  // the boundary: no cluster, never a leaf
-    touched_count = flip_count = pair_count = 0;
+    for (size_t i = 0; i < erasure_count; i++)
+        erased[erasures[i]] = 0;
+    touched_count = erasure_count = flip_count = pair_count = 0;
     growing = now = 0;
 }
 
@@ -80,6 +83,15 @@ void UnionFindDecoder::add(std::span<const int32_t> defects) noexcept {
         vertex[v].carried = v;
         growing++;
     }
+}
+
+bool UnionFindDecoder::erase(std::span<const int32_t> edges) noexcept {
+    for (const int32_t edge : edges) {
+        if (!erased[edge])
+            erasures[erasure_count++] = edge;
+        erased[edge] = 1;
+    }
+    return true;
 }
 
 // The root of v's cluster; `offset` is what v's clock is ahead of the root's. Halves the path on its way.
@@ -156,7 +168,7 @@ void UnionFindDecoder::schedule(int32_t v) noexcept {
     const int32_t mine = grown(v, root);
     for (int32_t i = graph.first[v]; i < graph.first[v + 1]; i++) {
         const UnionFind::Arc arc = graph.arcs[i];
-        int32_t slack = graph.links[arc.edge].length - mine;
+        int32_t slack = length(arc.edge) - mine;
         int32_t speed = 1;
         if (vertex[arc.to].touched) {
             int32_t other;
@@ -191,7 +203,7 @@ void UnionFindDecoder::meet(int32_t edge) noexcept {
     if (!vertex[u].touched)
         std::swap(u, v);  // one that waits has an end that has grown, and the boundary has not
     int32_t ru;
-    int32_t slack = link.length - grown(u, ru);
+    int32_t slack = length(edge) - grown(u, ru);
     int32_t speed = vertex[ru].active;
     if (!vertex[v].touched) {
         if (slack > 0 && speed)
@@ -278,7 +290,7 @@ void UnionFindDecoder::peel(Answer &answer) noexcept {
             if (defect != NONE) {
                 const uint64_t mask = vertex[v].mask ^ graph.masks[edge];
                 answer.observables ^= graph.masks[edge];
-                answer.weight += graph.weights[edge];
+                answer.weight += erased[edge] ? 0 : graph.weights[edge];
                 flipped[flip_count++] = edge;
                 vertex[v].carried = NONE;
                 if (to == graph.vertices) {

@@ -50,6 +50,7 @@ public:
     explicit UnionFindDecoder(const UnionFind &graph);
     void begin() noexcept override;
     void add(std::span<const int32_t> defects) noexcept override;
+    bool erase(std::span<const int32_t> edges) noexcept override;
     // `failed` only if the defects have no correction at all: an odd number of them where no boundary is.
     Answer finish() noexcept override;
     std::span<const Pair> pairs() noexcept override { return {paired.data(), pair_count}; }
@@ -85,6 +86,7 @@ private:
 
     void touch(int32_t v) noexcept;
     int32_t find(int32_t v, int32_t &offset) noexcept;
+    int32_t length(int32_t edge) const noexcept { return erased[edge] ? 0 : graph.links[edge].length; }
     int32_t grown(int32_t v, int32_t &root) noexcept;
     void wait(int32_t edge, int32_t at) noexcept;
     void unlink(int32_t edge) noexcept;
@@ -103,9 +105,12 @@ private:
     std::array<int32_t, SLOTS> slot;
     std::array<uint64_t, SLOTS / 64> used;
     std::vector<int32_t> touched;  // vertices, in the order of touching: defects first
+    std::vector<char> erased;  // by edge
+    std::vector<int32_t> erasures;
     std::vector<int32_t> flipped;
     std::vector<Pair> paired;
     size_t touched_count = 0;
+    size_t erasure_count = 0;
     size_t flip_count = 0;
     size_t pair_count = 0;
     int32_t growing = 0;  // active clusters

@@ -22,5 +22,5 @@ def _surface(distance: int, p: float, rounds: int | None = None) -> stim.Circuit
 
 @pytest.fixture(scope="session")
 def surface() -> Callable[..., stim.Circuit]:
-    """A rotated surface code's memory in the Z basis: surface(distance, p, rounds=distance), noise of strength p everywhere."""
+    """Memory of a rotated surface code in the Z basis: surface(distance, p, rounds=distance), noise p everywhere."""
     return _surface
