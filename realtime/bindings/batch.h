@@ -26,7 +26,8 @@ inline constexpr const char *DOC =
 
 // `before(decoder, shot)` may tell the decoder more about a shot, without holding Python's lock.
 template <typename Before>
-nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, size_t detectors, Before before) {
+nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, int32_t columns, Before before) {
+    const auto detectors = static_cast<size_t>(columns);
     if (events.shape(1) != detectors)
         throw nb::value_error(("events have " + std::to_string(events.shape(1)) + " columns, the model has " +
                                std::to_string(detectors) + " detectors")
@@ -57,8 +58,8 @@ nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, size_t d
     return nb::make_tuple(array(std::move(masks)), array(std::move(weights)), array(std::move(qualities)));
 }
 
-inline nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, size_t detectors) {
-    return decode(compiled, events, detectors, [](qdeck::Decoder &, size_t) {});
+inline nb::tuple decode(const qdeck::Compiled &compiled, const Events &events, int32_t columns) {
+    return decode(compiled, events, columns, [](qdeck::Decoder &, size_t) {});
 }
 
 }  // namespace batch

@@ -1,9 +1,9 @@
 #include "batch.h"
+#include "matching.h"
 #include "union_find.h"
 #include "window.h"
 
 #include <nanobind/stl/string.h>
-#include <nanobind/stl/unique_ptr.h>
 
 #include <stdexcept>
 
@@ -12,28 +12,26 @@ using namespace nanobind::literals;
 namespace {
 
 qdeck::Maker maker(const std::string &inner) {
+    if (inner == "matching")
+        return [](const qdeck::Model &model) { return std::make_unique<qdeck::Matching>(model); };
     if (inner == "union-find")
         return [](const qdeck::Model &model) { return std::make_unique<qdeck::UnionFind>(model); };
-    throw std::invalid_argument("no decoder for windows is called '" + inner + "': take 'union-find'");
+    throw std::invalid_argument("no decoder for windows is called '" + inner + "': take 'matching' or 'union-find'");
 }
-
-struct BoundWindowed {
-    BoundWindowed(const qdeck::Model &model, int32_t window, int32_t commit, const std::string &inner)
-        : compiled(model, {window, commit}, maker(inner)), detectors(static_cast<size_t>(model.detectors)) {}
-    qdeck::Windowed compiled;
-    size_t detectors;
-};
 
 }  // namespace
 
 void bind_window(nanobind::module_ &m) {
     namespace nb = nanobind;
-    nb::class_<BoundWindowed>(m, "Windowed",
-                      "Sliding windows over a model with layers: window and commit in layers, and the decoder of each window.")
-        .def(nb::init<const qdeck::Model &, int32_t, int32_t, const std::string &>(), "model"_a, "window"_a, "commit"_a,
-             "inner"_a = "union-find")
-        .def("decode_batch", [](const BoundWindowed &self, const batch::Events &events) {
-            return batch::decode(self.compiled, events, self.detectors);
-        }, "events"_a, batch::DOC)
-        .def_prop_ro("bytes", [](const BoundWindowed &self) { return self.compiled.bytes(); });
+    using qdeck::Windowed;
+    nb::class_<Windowed, qdeck::Compiled>(m, "Windowed", "Sliding windows over a model with layers.")
+        .def("__init__", [](Windowed *self, const qdeck::Model &model, int32_t window, int32_t commit, const std::string &inner) {
+            nb::gil_scoped_release release;
+            new (self) Windowed(model, {window, commit}, maker(inner));
+        }, "model"_a, "window"_a, "commit"_a, "inner"_a = "matching",
+             "Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching' or 'union-find'. Raises "
+             "ValueError for a model whose rounds do not repeat, or that is too short.")
+        .def("decode_batch", [](const Windowed &self, const batch::Events &events) {
+            return batch::decode(self, events, self.detectors());
+        }, "events"_a, batch::DOC);
 }

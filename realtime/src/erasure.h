@@ -20,6 +20,8 @@ public:
     explicit Erasure(const Model &model, std::vector<std::vector<int32_t>> sites = {});
     std::unique_ptr<Decoder> decoder() const override;
     size_t bytes() const noexcept override;
+    int32_t detectors() const noexcept { return vertices; }
+    size_t places() const noexcept { return sites.size(); }
 
     static constexpr int32_t LARGEST = 14;
 

@@ -21,6 +21,7 @@ public:
     explicit UnionFind(const Model &model);
     std::unique_ptr<Decoder> decoder() const override;
     size_t bytes() const noexcept override;
+    int32_t detectors() const noexcept { return vertices; }
 
     // Edges grow in units such that the heaviest is LONGEST; 0.1 % of the heaviest is then the resolution of weights.
     static constexpr int32_t LONGEST = 1000;

@@ -122,6 +122,7 @@ public:
     Windowed(const Model &volume, WindowSettings settings, const Maker &maker);
     std::unique_ptr<Decoder> decoder() const override;
     size_t bytes() const noexcept override { return windows.bytes() + rank.size() * 8; }
+    int32_t detectors() const noexcept { return static_cast<int32_t>(rank.size()); }
 
 private:
     friend class WindowedDecoder;

@@ -1,5 +1,6 @@
 #include "check.h"
 #include "graphs.h"
+#include "matching.h"
 #include "union_find.h"
 #include "window.h"
 
@@ -10,6 +11,7 @@
 using namespace qdeck;
 
 static std::unique_ptr<Compiled> union_find(const Model &model) { return std::make_unique<UnionFind>(model); }
+static std::unique_ptr<Compiled> matching(const Model &model) { return std::make_unique<Matching>(model); }
 
 static std::string refusal(const Model &model, WindowSettings settings) {
     try {
@@ -67,12 +69,12 @@ static void refusals() {
 }
 
 // As accurate as the whole volume with the same inner decoder, also for windows that are in no proportion to the distance.
-static void accuracy() {
+static void accuracy(const Maker &maker, Quality quality) {
     const Model model = graphs::repetition(5, 59, 0.02, 0.02, 0.005);
-    const UnionFind whole(model);
-    const auto truth = whole.decoder();
+    const auto whole = maker(model);
+    const auto truth = whole->decoder();
     for (const WindowSettings settings : {WindowSettings{10, 5}, {12, 3}, {6, 2}}) {
-        const Windowed windowed(model, settings, union_find);
+        const Windowed windowed(model, settings, maker);
         const auto decoder = windowed.decoder();
         std::mt19937_64 random(11);
         int wrong = 0;
@@ -86,7 +88,7 @@ static void accuracy() {
             decoder->add(all.subspan(0, all.size() / 3));
             decoder->add(all.subspan(all.size() / 3));
             const Answer answer = decoder->finish();
-            CHECK(answer.quality == Quality::heuristic);
+            CHECK(answer.quality == quality);
             truth->begin();
             truth->add(shot.defects);
             const Answer other = truth->finish();
@@ -152,7 +154,7 @@ static void endless() {
 
 // Windows far too small for their noise: pairs are forced and defects moved, and still all corrections together explain all
 // defects. Observable r says whether an edge flips detectors of rank r an odd number of times.
-static void forced() {
+static void forced(const Maker &maker, Quality quality) {
     Model model = graphs::repetition(9, 300, 0.03, 0.2, 0.05);
     for (Edge &edge : model.edges) {
         edge.observables = uint64_t{1} << edge.u % 8;
@@ -164,7 +166,7 @@ static void forced() {
     int64_t forced = 0;
     int64_t moved = 0;
     for (const WindowSettings settings : {WindowSettings{2, 1}, {3, 2}, {3, 1}, {5, 3}}) {
-        const Windows windows(model, settings, union_find);
+        const Windows windows(model, settings, maker);
         const auto stream = windows.stream();
         std::mt19937_64 random(2);
         for (int i = 0; i < 200; i++) {
@@ -181,7 +183,7 @@ static void forced() {
                     odd ^= uint64_t{1} << rank;
                 stream->add(ranks, t == 300);
             }
-            CHECK(stream->answer().quality == Quality::heuristic);
+            CHECK(stream->answer().quality == quality);
             CHECK(stream->answer().observables == odd);
             deferred += stream->progress().deferred;
             forced += stream->progress().forced;
@@ -214,8 +216,10 @@ static void misuse() {
 int main() {
     stretches();
     refusals();
-    accuracy();
+    accuracy(union_find, Quality::heuristic);
+    accuracy(matching, Quality::exact);
     endless();
-    forced();
+    forced(union_find, Quality::heuristic);
+    forced(matching, Quality::exact);
     misuse();
 }
