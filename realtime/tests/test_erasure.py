@@ -9,7 +9,6 @@ import pymatching
 import pytest
 import stim
 from quarterdeck_realtime._hot import Erasure
-
 from quarterdeck_realtime.erasure import erasure_model, with_losses
 
 Surface = Callable[..., stim.Circuit]
