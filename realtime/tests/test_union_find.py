@@ -8,6 +8,7 @@ import numpy as np
 import pymatching
 import pytest
 import stim
+
 from quarterdeck_realtime import model_of
 from quarterdeck_realtime._hot import UnionFind
 
