@@ -5,6 +5,7 @@ namespace nb = nanobind;
 
 void bind_decoder(nb::module_ &);
 void bind_erasure(nb::module_ &);
+void bind_link(nb::module_ &);
 void bind_lookup(nb::module_ &);
 void bind_model(nb::module_ &);
 void bind_union_find(nb::module_ &);
@@ -15,6 +16,7 @@ NB_MODULE(_hot, m) {
     bind_model(m);
     bind_decoder(m);  // Compiled, the base of the others
     bind_erasure(m);
+    bind_link(m);
     bind_lookup(m);
     bind_union_find(m);
     bind_window(m);
