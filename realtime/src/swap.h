@@ -1,0 +1,72 @@
+// Hot swap: a decoder that another thread built and warmed takes over between two volumes, and the old one is deleted by
+// the thread that offered the new one, never by the loop.
+#pragma once
+
+#include <atomic>
+#include <memory>
+#include <utility>
+
+#include "decoder.h"
+
+namespace qdeck {
+
+// A decoder with all that it needs to live, and the epoch that its answers carry.
+struct Loaded {
+    std::shared_ptr<const Compiled> compiled;
+    std::unique_ptr<Decoder> decoder;
+    uint64_t epoch = 0;
+    Loaded *next = nullptr;  // of the retired
+};
+
+// One hot thread calls `current` and `boundary`; any number of others, one at a time, call `offer` and `collect`.
+class SwapSlot {
+public:
+    explicit SwapSlot(std::unique_ptr<Loaded> first) noexcept : current_(first.release()) {}
+    SwapSlot(const SwapSlot &) = delete;
+    SwapSlot &operator=(const SwapSlot &) = delete;
+    ~SwapSlot() {  // when the hot thread is gone
+        delete current_;
+        delete pending_.load();
+        collect();
+    }
+
+    Loaded &current() noexcept { return *current_; }
+    // Between two volumes: takes what was offered. True if the decoder changed. No lock, no allocation, no system call.
+    bool boundary() noexcept {
+        if (!pending_.load(std::memory_order_relaxed)) return false;
+        Loaded *const fresh = pending_.exchange(nullptr, std::memory_order_acquire);
+        if (!fresh) return false;
+        Loaded *const old = std::exchange(current_, fresh);
+        old->next = retired_.load(std::memory_order_relaxed);
+        while (!retired_.compare_exchange_weak(old->next, old, std::memory_order_release, std::memory_order_relaxed)) {
+        }
+        epoch_.store(fresh->epoch, std::memory_order_release);
+        return true;
+    }
+
+    // The epoch in force, and, once it is at least the one that `offer` returned, nothing older is in use.
+    uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
+    // Takes effect at the next boundary; one that was offered before and not yet taken is dropped. Returns its epoch.
+    uint64_t offer(std::unique_ptr<Loaded> fresh) {
+        fresh->epoch = ++offered_;
+        const uint64_t epoch = fresh->epoch;
+        delete pending_.exchange(fresh.release(), std::memory_order_acq_rel);
+        return epoch;
+    }
+    // Deletes what the loop has let go of; how many.
+    int collect() noexcept {
+        int many = 0;
+        for (Loaded *old = retired_.exchange(nullptr, std::memory_order_acquire); old; many++)
+            delete std::exchange(old, old->next);
+        return many;
+    }
+
+private:
+    Loaded *current_;
+    std::atomic<uint64_t> epoch_{0};
+    alignas(64) std::atomic<Loaded *> pending_{nullptr};
+    std::atomic<Loaded *> retired_{nullptr};
+    uint64_t offered_ = 0;
+};
+
+}  // namespace qdeck
