@@ -70,6 +70,8 @@ Controller::Controller(const Pace &pace) : pace_(pace) {
         throw std::invalid_argument("a cycle, a budget and a timeout are at least 1 ns");
 }
 
+Controller::~Controller() = default;
+
 void Controller::add(Feed feed, Producer up, Consumer down) {
     feed.check();
     lines_.push_back(std::make_unique<Line>(std::move(feed), std::move(up), std::move(down)));

@@ -87,6 +87,7 @@ struct Tally {
 class Controller {
 public:
     explicit Controller(const Pace &pace);
+    ~Controller();
     // Throws std::invalid_argument. Feeds publish in the order of their phases.
     void add(Feed feed, Producer up, Consumer down);
     // Until all shots are answered, or `stop`. Throws std::runtime_error when no answer comes any more.
