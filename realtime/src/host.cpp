@@ -126,6 +126,9 @@ void Host::stop() {
     if (!running()) return;
     stop_.store(true);
     thread_.join();
+    for (const auto &seat : owned_) seat->between = true;  // the loop is over: its decoders are free
+    while (examine()) {
+    }
 }
 
 void Host::lose(int64_t from, int64_t to) noexcept {
@@ -323,9 +326,6 @@ void Host::loop() noexcept {
             if (!worked) head.switches.store(static_cast<uint64_t>(involuntary_switches() - switches), std::memory_order_relaxed);
         }
         if (stop_.load(std::memory_order_relaxed)) stopping = true;
-    }
-    for (const auto &seat : owned_) seat->between = true;  // the loop is over: decoders are free
-    while (examine()) {
     }
     head.switches.store(static_cast<uint64_t>(involuntary_switches() - switches), std::memory_order_relaxed);
 }
