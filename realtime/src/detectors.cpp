@@ -45,8 +45,7 @@ Detectors::Detectors(int64_t measurements, const std::vector<std::vector<int64_t
             runs_.back().count++;
             continue;
         }
-        const int64_t complete = std::max<int64_t>(row.back() + 1, 0);
-        runs_.push_back({static_cast<int32_t>(i), 1, complete, static_cast<uint32_t>(terms_.size()),
+        runs_.push_back({static_cast<int32_t>(i), 1, row.back() + 1, static_cast<uint32_t>(terms_.size()),
                          static_cast<uint32_t>(row.size())});
         terms_.insert(terms_.end(), row.begin(), row.end());
     }

@@ -26,7 +26,7 @@ struct PatchStats {
     uint64_t failures = 0;    // volumes that were latched as failed
     uint64_t heuristic = 0;   // answers that do not claim a minimum-weight solution
     uint64_t malformed = 0;   // enqueues
-    uint64_t lost = 0;        // measured by gaps in the counter: rounds, with those of lost volumes uncounted
+    uint64_t lost = 0;        // rounds, by gaps in the counter; those of volumes that are lost as a whole are not counted
     uint64_t abandoned = 0;   // volumes that were never completed
     uint64_t repeated = 0;    // enqueues that came a second time, and were not taken
     uint64_t committed = 0;   // rounds of the stream that runs that are final
@@ -38,6 +38,7 @@ struct PatchStats {
 struct Taken {
     Status status = Status::ok;
     bool completed = false;  // a volume, decoded in this call (successfully or not); of a stream: a round or more
+    bool repeated = false;   // it had been taken before
 };
 
 class Patch {
@@ -71,17 +72,19 @@ protected:
     // All or nothing; a false is a malformed enqueue.
     virtual bool take(const Enqueue &enqueue, uint8_t flags, bool outcomes, bool &completed) noexcept = 0;
     virtual bool under_way() const noexcept = 0;  // some of a volume came, but not all
+    virtual bool endless() const noexcept = 0;    // counters then have no shots
     virtual void restart() noexcept = 0;
     virtual uint64_t answer() const noexcept = 0;
     virtual void clear() noexcept = 0;  // corrections that were read with `reset`
     void fail() noexcept;
+    void recount() noexcept { counting_ = false; }  // the next counter may be any first one
     bool failed() const noexcept { return failed_; }
 
     PatchStats stats_;
     uint8_t tell_ = 0;
 
 private:
-    enum class Place { next, repeated, gap };
+    enum class Place { next, repeated, stale, gap };
     Place place(int64_t counter) noexcept;
 
     int32_t observables_;
@@ -107,6 +110,7 @@ public:
 private:
     bool take(const Enqueue &enqueue, uint8_t flags, bool outcomes, bool &completed) noexcept override;
     bool under_way() const noexcept override { return come_ != 0; }
+    bool endless() const noexcept override { return false; }
     void restart() noexcept override;
     uint64_t answer() const noexcept override { return observables_now_; }
     void clear() noexcept override { observables_now_ = 0; }
@@ -140,19 +144,22 @@ public:
 
 private:
     bool take(const Enqueue &enqueue, uint8_t flags, bool outcomes, bool &completed) noexcept override;
-    bool under_way() const noexcept override { return false; }
+    bool under_way() const noexcept override { return running_; }
+    bool endless() const noexcept override { return true; }
     void restart() noexcept override;
     uint64_t answer() const noexcept override { return committed_.observables ^ taken_; }
     void clear() noexcept override { taken_ = committed_.observables; }
     void settle(Committed committed) noexcept;
+    void start() noexcept;
+    void slide() noexcept;
 
     RoundShape shape_;
     Stream *stream_;
     Detectors::Pass first_, steady_, last_;
-    std::vector<uint8_t> bits_;
     std::vector<int32_t> fired_;
     uint64_t keep_;       // bits of earlier rounds that detectors reach back to
-    uint64_t most_;       // bits that the buffer holds
+    uint64_t most_;       // bits that the buffer holds, and some bytes
+    std::vector<uint8_t> bits_;
     uint64_t base_ = 0;   // bit at which the round that runs begins
     uint64_t end_ = 0;    // bit behind the last one that came
     int64_t rounds_ = 0;
