@@ -150,6 +150,7 @@ size_t Dispatcher::enqueue(const Request &request, Room out, Outcome &outcome, b
     Patch &patch = *outcome.patch;
     Enqueue round;
     Taken taken;
+    const uint64_t lost = patch.stats().lost;
     if (parse(request.payload, round, outcomes))
         taken = patch.enqueue(round, request.ask, outcomes);
     else
@@ -157,6 +158,8 @@ size_t Dispatcher::enqueue(const Request &request, Room out, Outcome &outcome, b
     outcome.enqueued = true;
     outcome.counter = round.counter;
     outcome.completed |= taken.completed;
+    outcome.failed |= taken.completed && !patch.ready();
+    outcome.lost += static_cast<uint32_t>(patch.stats().lost - lost);
     Status status = taken.status;
     uint8_t bits[8];
     size_t bytes = 0;

@@ -20,7 +20,9 @@ struct Outcome {
     uint32_t refused = 0;     // of them, answered with a status other than ok
     bool enqueued = false;    // an enqueue was among them
     bool completed = false;   // an enqueue completed a volume
+    bool failed = false;      // and the decoder could not take it
     bool answered = false;    // corrections are in the response
+    uint32_t lost = 0;        // rounds that the frame's counters show to be missing
 };
 
 // What a `qdeck_swap_decoder` request reaches; it may only note the wish, for it is called on the hot thread.

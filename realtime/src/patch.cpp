@@ -182,7 +182,7 @@ bool VolumePatch::take(const Enqueue &enqueue, uint8_t flags, bool outcomes, boo
     return true;
 }
 
-StreamPatch::StreamPatch(RoundShape shape, int32_t observables, Stream &stream)
+StreamPatch::StreamPatch(RoundShape shape, int32_t observables, StreamDecoder &stream)
     : Patch(observables), shape_(std::move(shape)), stream_(&stream), first_(*shape_.first), steady_(*shape_.steady),
       last_(*shape_.last) {
     const auto width = static_cast<uint64_t>(shape_.steady->measurements());
@@ -197,7 +197,7 @@ StreamPatch::StreamPatch(RoundShape shape, int32_t observables, Stream &stream)
     fired_.resize(std::max({shape_.first->size(), shape_.steady->size(), shape_.last->size()}));
 }
 
-void StreamPatch::use(Stream &stream, uint64_t epoch) noexcept {
+void StreamPatch::use(StreamDecoder &stream, uint64_t epoch) noexcept {
     stream_ = &stream;
     stats_.epoch = epoch;
 }

@@ -136,8 +136,8 @@ struct RoundShape {
 // Corrections are what is committed so far.
 class StreamPatch final : public Patch {
 public:
-    StreamPatch(RoundShape shape, int32_t observables, Stream &stream);
-    void use(Stream &stream, uint64_t epoch) noexcept;
+    StreamPatch(RoundShape shape, int32_t observables, StreamDecoder &stream);
+    void use(StreamDecoder &stream, uint64_t epoch) noexcept;
 
     bool ready() const noexcept override { return committed_.rounds > 0 && !failed(); }
     bool at_boundary() const noexcept override { return !running_; }
@@ -154,7 +154,7 @@ private:
     void slide() noexcept;
 
     RoundShape shape_;
-    Stream *stream_;
+    StreamDecoder *stream_;
     Detectors::Pass first_, steady_, last_;
     std::vector<int32_t> fired_;
     uint64_t keep_;       // bits of earlier rounds that detectors reach back to
