@@ -273,9 +273,9 @@ bool Producer::push(std::span<const uint8_t> frame) noexcept {
 }
 
 void Producer::wake() noexcept {
-    // Either this sees the consumer's flag, or the consumer, which looks at the slot after it set the flag, sees the slot.
-    std::atomic_thread_fence(std::memory_order_seq_cst);
-    if (spot_.peer->sleeping.load(std::memory_order_relaxed) &&
+    // In the one order of all seq_cst operations, either this comes after the consumer set its flag, or the consumer's
+    // look at the slot, after it set the flag, comes after the stamp.
+    if (spot_.peer->sleeping.load(std::memory_order_seq_cst) &&
         spot_.peer->sleeping.exchange(0, std::memory_order_acq_rel))
         futex(spot_.peer->sleeping, FUTEX_WAKE, INT_MAX, nullptr);
 }
@@ -300,9 +300,8 @@ bool Consumer::wait(int64_t spin_ns, int64_t timeout_ns) noexcept {
             return false;
         if (now < spin_until)
             continue;
-        spot_.mine->sleeping.store(1, std::memory_order_relaxed);
-        std::atomic_thread_fence(std::memory_order_seq_cst);
-        if (!ready()) {
+        spot_.mine->sleeping.store(1, std::memory_order_seq_cst);
+        if (stamp(next_).load(std::memory_order_seq_cst) >> 32 != number()) {
             const int64_t left = end - now;
             const timespec timeout{static_cast<time_t>(left / 1'000'000'000), static_cast<long>(left % 1'000'000'000)};
             futex(spot_.mine->sleeping, FUTEX_WAIT, 1, &timeout);

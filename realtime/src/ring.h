@@ -25,7 +25,7 @@ namespace qdeck {
 struct RingShape {
     uint32_t slots = 1024;  // a power of two
     uint32_t stride = 128;  // bytes, a multiple of 64, with 8 of them for the stamp
-    bool wakes = false;     // the consumer may sleep: the producer then pays a fence for each message
+    bool wakes = false;     // the consumer may sleep: the producer then pays a full barrier for each message
 };
 
 // One end's own cache line in the file.
@@ -94,7 +94,11 @@ public:
     }
     // Publish the first `bytes` of what was reserved.
     void publish(size_t bytes) noexcept {
-        stamp(next_).store(stamp_of(next_, static_cast<uint32_t>(bytes)), std::memory_order_release);
+        const uint64_t made = stamp_of(next_, static_cast<uint32_t>(bytes));
+        if (spot_.wakes)
+            stamp(next_).store(made, std::memory_order_seq_cst);
+        else
+            stamp(next_).store(made, std::memory_order_release);
         spot_.mine->count.store(++next_, std::memory_order_relaxed);
         if (spot_.wakes)
             wake();

@@ -15,9 +15,9 @@ struct Committed {
     bool failed = false;       // something was too much for the decoder's memory: `observables` says nothing from here on
 };
 
-class Stream {
+class StreamDecoder {
 public:
-    virtual ~Stream() = default;
+    virtual ~StreamDecoder() = default;
     // Forget the stream before; the next round is round 0.
     virtual void begin() noexcept = 0;
     // The defects of the next round, as detector numbers within that round: 0 to width - 1, each at most once.

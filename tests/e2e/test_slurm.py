@@ -48,10 +48,14 @@ def usage(site: Quantum, job: int) -> dict[str, float]:
 
 def waits(site: Quantum, job: int, why: str) -> None:
     """It comes to wait in Slurm, held by us, and its user can read why."""
-    held = lambda: site.slurm.job(job)["state_reason"] == "JobHeldAdmin"  # noqa: E731
-    site.slurm.until(held, 15, f"job {job} is not held")
+    site.slurm.until(lambda: held(site, job), 15, f"job {job} is not held")
     rows = site.qdeck("slurm", "status", str(job), user=site.slurm.job(job)["user_name"])["jobs"]
     assert rows[0]["state"] == "PENDING" and why in rows[0]["why"], rows
+
+
+def held(site: Quantum, job: int) -> bool:
+    """By an administrator, and off its nodes."""
+    return site.slurm.job(job)["state_reason"] == "JobHeldAdmin" and site.slurm.state(job) == "PENDING"
 
 
 def running_job(site: Quantum, job: int) -> None:
@@ -261,12 +265,23 @@ def test_a_heterogeneous_job_waits_as_a_whole(site: Quantum) -> None:
     _set(site, "maintenance")
     late = het(site)
     for job in (early, late):
-        site.slurm.until(
-            lambda job=job: site.slurm.job(job)["state_reason"] == "JobHeldAdmin", 15, f"{job} is not held"
-        )
+        site.slurm.until(lambda job=job: held(site, job), 15, f"{job} is not held")
     _set(site, "online")
     assert [site.slurm.ended(job, 30) for job in (early, late)] == ["COMPLETED"] * 2
     assert all("of slow" in site.slurm.output(job) for job in (early, late))
+
+
+def test_a_heterogeneous_job_whose_qpu_goes_away_just_before_its_start(site: Quantum) -> None:
+    """Its classical nodes are given back, and it is held as a whole."""
+    site.kill_agent()
+    try:
+        _set(site, "maintenance")
+        job = het(site)
+        site.slurm.until(lambda: held(site, job), 15, f"{job} is not held")
+    finally:
+        site.start_agent()
+        _set(site, "online")
+    assert site.slurm.ended(job, 30) == "COMPLETED" and "of slow" in site.slurm.output(job)
 
 
 def het(site: Quantum, *options: str) -> int:

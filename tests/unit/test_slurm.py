@@ -635,6 +635,12 @@ def test_a_heterogeneous_job_waits_for_all_its_qpus(rig: Rig) -> None:
     assert rig.agent.look().let_go == ["6"] and rig.queue.list[7].comment == ""
 
 
+def test_a_component_that_is_turned_away_holds_its_heterogeneous_job(rig: Rig) -> None:
+    rig.daemon.fails = [DeviceUnavailable("emu", "in maintenance", 30.0)]
+    assert rig.hook.prolog({**STARTS, "SLURM_HET_JOB_ID": "6"}) == 1
+    assert [command[-1] for command in rig.queue.told if command[1] == "hold"] == ["6"]
+
+
 def test_queues_of_old_and_new_versions(tmp_path: Path) -> None:
     """As 22.05 writes it, and as the sources of 23.02 and later have it."""
 

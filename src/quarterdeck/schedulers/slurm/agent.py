@@ -139,7 +139,7 @@ class Agent:
                 self._queue.release(job.handle)
                 look.let_go.append(job.handle)
             if _marked(job) and job.restart_cnt and 1 < job.start_time - self._clock() <= REQUEUE_S:
-                self._queue.soon(job.record)
+                self._queue.soon(job.handle)  # all components of a heterogeneous job
         if text != job.comment:
             self._queue.comment(job.record, text)
         if why and not (job.held and job.state_reason == "JobHeldAdmin"):

@@ -85,10 +85,10 @@ class Hook:
         try:
             self._acquire(job, environ, wanted)
         except (DeviceUnavailable, Conflict) as error:
-            return self._turned_away(name, "held", error)
+            return self._turned_away(name, environ, "held", error)
         except QuarterdeckError as error:
             if for_good(error):
-                return self._turned_away(name, "refused", error)
+                return self._turned_away(name, environ, "refused", error)
             self._say(name, "held", error)
             return 1
         return 0
@@ -113,11 +113,14 @@ class Hook:
                     raise
             self._sleep(PAUSE_S)
 
-    def _turned_away(self, job: str, kind: remark.Kind, error: QuarterdeckError) -> int:
-        """Hold it with the reason, so that it neither runs nor comes back every two minutes; the agent lets it go."""
+    def _turned_away(self, job: str, environ: Mapping[str, str], kind: remark.Kind, error: QuarterdeckError) -> int:
+        """Hold it with the reason, so that it neither runs nor comes back every two minutes; the agent lets it go.
+
+        A heterogeneous job is held as a whole: its classical components do not come to the agent's notice.
+        """
         self._say(job, kind, error)
         with suppress(QuarterdeckError):
-            self._queue.hold(job)
+            self._queue.hold(environ.get("SLURM_HET_JOB_ID") or job)
         return 1
 
     def _say(self, job: str, kind: remark.Kind, error: QuarterdeckError) -> None:
