@@ -1,0 +1,178 @@
+#include "clock.h"
+#include "matching.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
+#include <nanobind/stl/vector.h>
+
+#include <algorithm>
+#include <bit>
+#include <cstring>
+#include <stdexcept>
+#include <string>
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using qdeck::Answer;
+using qdeck::Decoder;
+using qdeck::Matching;
+using Rows = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Bools = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+
+template <class T> nb::ndarray<nb::numpy, T, nb::ndim<1>> column(std::vector<T> &&values) {
+    auto *kept = new std::vector<T>(std::move(values));
+    return {kept->data(), {kept->size()}, nb::capsule(kept, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); })};
+}
+
+// Detection events as numpy rows: a bool each, or bits packed into bytes, the first in the lowest bit.
+struct Events {
+    const uint8_t *data;
+    size_t shots, stride, detectors;
+    bool packed;
+
+    static Events of(const Rows &rows, size_t detectors) {
+        const bool packed = rows.shape(1) == (detectors + 7) / 8;
+        if (!packed)
+            throw std::invalid_argument("packed rows have " + std::to_string((detectors + 7) / 8) + " bytes for " +
+                                        std::to_string(detectors) + " detectors, not " + std::to_string(rows.shape(1)));
+        return {rows.data(), rows.shape(0), rows.shape(1), detectors, true};
+    }
+    static Events of(const Bools &rows, size_t detectors) {
+        if (rows.shape(1) != detectors)
+            throw std::invalid_argument("rows have a bool for each of " + std::to_string(detectors) + " detectors, not " +
+                                        std::to_string(rows.shape(1)));
+        return {reinterpret_cast<const uint8_t *>(rows.data()), rows.shape(0), rows.shape(1), detectors, false};
+    }
+
+    // The detectors that fired in a shot; `defects` has room for all.
+    size_t defects(size_t shot, int32_t *defects) const noexcept {
+        const uint8_t *row = data + shot * stride;
+        size_t count = 0;
+        for (size_t at = 0; at < stride; at += 8) {
+            uint64_t word = 0;
+            std::memcpy(&word, row + at, std::min<size_t>(8, stride - at));
+            for (; word; word &= word - 1) {
+                const size_t bit = size_t(std::countr_zero(word));
+                const size_t detector = packed ? 8 * at + bit : at + bit / 8;
+                if (detector < detectors)
+                    defects[count++] = int32_t(detector);
+            }
+        }
+        return count;
+    }
+};
+
+// A decoder with its memory, for one caller at a time.
+struct Bench {
+    explicit Bench(const Matching &compiled) : decoder(compiled.decoder()), defects(compiled.table().basis_of.size()) {}
+    std::unique_ptr<Decoder> decoder;
+    std::vector<int32_t> defects;
+
+    Answer decode(std::span<const int32_t> fired) {
+        decoder->begin();
+        decoder->add(fired);
+        return decoder->finish();
+    }
+};
+
+void check(const Matching &compiled, std::vector<int32_t> &defects) {
+    std::sort(defects.begin(), defects.end());
+    const int32_t detectors = int32_t(compiled.table().basis_of.size());
+    for (size_t i = 0; i < defects.size(); i++)
+        if (defects[i] < 0 || defects[i] >= detectors || (i && defects[i] == defects[i - 1]))
+            throw std::invalid_argument("defects are different detectors below " + std::to_string(detectors));
+}
+
+Answer whole(const Answer &answer) {
+    if (answer.quality == qdeck::Quality::failed)
+        throw std::invalid_argument("no perfect matching: an odd number of defects in a part of the graph without boundary");
+    return answer;
+}
+
+template <class Array> nb::tuple decode_batch(const Matching &self, const Array &rows) {
+    const Events events = Events::of(rows, self.table().basis_of.size());
+    std::vector<uint64_t> masks(events.shots);
+    std::vector<double> weights(events.shots);
+    bool failed = false;
+    {
+        nb::gil_scoped_release release;
+        Bench bench(self);
+        for (size_t shot = 0; shot < events.shots; shot++) {
+            const size_t count = events.defects(shot, bench.defects.data());
+            const Answer answer = bench.decode({bench.defects.data(), count});
+            masks[shot] = answer.observables;
+            weights[shot] = answer.weight;
+            failed |= answer.quality == qdeck::Quality::failed;
+        }
+    }
+    if (failed)
+        whole({0, 0.0, qdeck::Quality::failed});
+    return nb::make_tuple(column(std::move(masks)), column(std::move(weights)));
+}
+
+// Nanoseconds of each shot, begin to finish; before each shot `flush` bytes of memory are written, to cool the caches.
+template <class Array> auto time_batch(const Matching &self, const Array &rows, size_t flush) {
+    const Events events = Events::of(rows, self.table().basis_of.size());
+    std::vector<int32_t> times(events.shots);
+    {
+        nb::gil_scoped_release release;
+        Bench bench(self);
+        std::vector<uint8_t> cold(flush);
+        for (size_t shot = 0; shot < events.shots; shot++) {
+            const size_t count = events.defects(shot, bench.defects.data());
+            for (size_t at = 0; at < flush; at += 64)
+                const_cast<volatile uint8_t &>(cold[at])++;
+            const int64_t start = qdeck::now_ns();
+            bench.decode({bench.defects.data(), count});
+            times[shot] = int32_t(std::min<int64_t>(qdeck::now_ns() - start, INT32_MAX));
+        }
+    }
+    return column(std::move(times));
+}
+
+}  // namespace
+
+void bind_decoder(nb::module_ &m) {
+    nb::class_<qdeck::Compiled>(m, "Compiled", "A decoder for one model, compiled; shared by threads.")
+        .def_prop_ro("bytes", &qdeck::Compiled::bytes, "Bytes of memory that all users of this decoder share.");
+    nb::class_<Matching, qdeck::Compiled>(m, "Matching", "Exact minimum-weight perfect matching.")
+        .def("__init__", [](Matching *self, const qdeck::Model &model, int direct, bool vectors, bool prove) {
+            nb::gil_scoped_release release;
+            new (self) Matching(model, {direct, vectors, prove});
+        }, "model"_a, nb::kw_only(), "direct"_a = 8, "vectors"_a = true, "prove"_a = false,
+             "Compile a model. `direct`: most defects that subset programs solve. `vectors`: AVX2 where present. `prove`, for "
+             "tests: fail unless the duals prove a solution. Raises ValueError for a model that cannot be.")
+        .def("decode", [](const Matching &self, std::vector<int32_t> defects) {
+            check(self, defects);
+            Bench bench(self);
+            const Answer answer = whole(bench.decode(defects));
+            return std::make_pair(answer.observables, answer.weight);
+        }, "defects"_a, "(mask of observables, weight) for the detectors that fired.")
+        .def("pairs", [](const Matching &self, std::vector<int32_t> defects) {
+            check(self, defects);
+            Bench bench(self);
+            whole(bench.decode(defects));
+            std::vector<std::pair<int32_t, int32_t>> pairs;
+            for (const qdeck::Pair pair : bench.decoder->pairs())
+                pairs.emplace_back(pair.a, pair.b);
+            return pairs;
+        }, "defects"_a, "The matched pairs of detectors; -1 stands for the boundary.")
+        .def("decode_batch", &decode_batch<Bools>, "events"_a,
+             "(masks, weights) for rows of detection events: bool, or uint8 with bits packed lowest first.")
+        .def("decode_batch", &decode_batch<Rows>, "events"_a)
+        .def("time_batch", &time_batch<Bools>, "events"_a, "flush"_a = 0,
+             "Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.")
+        .def("time_batch", &time_batch<Rows>, "events"_a, "flush"_a = 0)
+        .def_prop_ro("units", [](const Matching &self) {
+            std::vector<double> units;
+            for (const qdeck::Basis &basis : self.table().bases)
+                units.push_back(basis.unit);
+            return units;
+        }, "The quantum of weight of each basis.")
+        .def_prop_ro("decoder_bytes", [](const Matching &self) { return qdeck::MatchingDecoder(self).bytes(); },
+                     "Bytes of address space of each thread's decoder.");
+}

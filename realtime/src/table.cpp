@@ -1,0 +1,214 @@
+#include "table.h"
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+#include <queue>
+#include <unordered_map>
+
+namespace qdeck {
+namespace {
+
+constexpr double FAR = std::numeric_limits<double>::infinity();
+constexpr double LARGEST = 32'000;  // units in the largest distance: a word has 16 bits
+constexpr double NOISE = 1e-6;      // units, far above the rounding of sums of doubles
+
+struct Arc {
+    int32_t to;
+    double weight;
+    uint64_t mask;
+};
+
+// The edges of one basis, by local numbers.
+struct Net {
+    std::vector<int32_t> start;
+    std::vector<Arc> arcs;
+    std::vector<Arc> ends;  // to the boundary: `to` is the detector
+
+    // Dijkstra from the `frontier`, over detectors nearer than `reach`.
+    void walk(std::vector<Arc> frontier, double reach, std::vector<double> &far, std::vector<uint64_t> &mask) const {
+        const auto later = [](const Arc &a, const Arc &b) { return a.weight > b.weight; };
+        std::fill(far.begin(), far.end(), FAR);
+        std::priority_queue<Arc, std::vector<Arc>, decltype(later)> queue(later);
+        const auto reached = [&](const Arc &arc) {
+            if (arc.weight < far[size_t(arc.to)] && arc.weight < reach) {
+                far[size_t(arc.to)] = arc.weight;
+                mask[size_t(arc.to)] = arc.mask;
+                queue.push(arc);
+            }
+        };
+        for (const Arc &arc : frontier)
+            reached(arc);
+        while (!queue.empty()) {
+            const Arc at = queue.top();
+            queue.pop();
+            if (at.weight > far[size_t(at.to)])
+                continue;
+            for (int32_t a = start[size_t(at.to)]; a < start[size_t(at.to) + 1]; a++) {
+                const Arc &arc = arcs[size_t(a)];
+                reached({arc.to, at.weight + arc.weight, at.mask ^ arc.mask});
+            }
+        }
+    }
+};
+
+// The largest weight that divides all weights, if there is one among the smallest weight's simple fractions; else 0.
+double divisor(const Net &net) {
+    double least = FAR;
+    for (const auto *arcs : {&net.arcs, &net.ends})
+        for (const Arc &arc : *arcs)
+            if (arc.weight > 0)
+                least = std::min(least, arc.weight);
+    if (least == FAR)
+        return 0;
+    for (const auto *arcs : {&net.arcs, &net.ends})
+        for (const Arc &arc : *arcs) {
+            const double times = arc.weight / least;
+            if (times > 1000 || std::abs(times - std::round(times)) > 1e-11)
+                return 0;
+        }
+    return least;
+}
+
+uint16_t units(double distance, double scale, double slack) {
+    return static_cast<uint16_t>(std::max(0.0, std::ceil(distance * scale - slack - NOISE)));
+}
+
+void fill(Basis &basis, const Net &net) {
+    const size_t n = size_t(basis.size);
+    std::vector<double> bound(n, FAR), far(n);
+    std::vector<uint64_t> bound_mask(n), mask(n);
+    basis.open = !net.ends.empty();
+    net.walk(net.ends, FAR, bound, bound_mask);
+
+    double widest = 0;
+    if (basis.open) {
+        widest = *std::max_element(bound.begin(), bound.end()) * 2;
+    } else {
+        for (size_t i = 0; i < n; i++) {
+            net.walk({{int32_t(i), 0, 0}}, FAR, far, mask);
+            widest = std::max(widest, *std::max_element(far.begin(), far.end()));
+        }
+    }
+    const double step = divisor(net);
+    double scale = widest > 0 ? LARGEST / widest : 1.0;
+    const bool exact = widest == 0 || (step > 0 && widest / step < LARGEST);
+    if (exact && step > 0)
+        scale = std::floor(LARGEST / std::max(1.0, std::round(widest / step))) / step;
+    basis.unit = 1 / scale;
+    basis.bias = exact ? 0.0 : 0.25;
+
+    std::vector<uint64_t> flips;
+    for (const auto *arcs : {&net.arcs, &net.ends})
+        for (const Arc &arc : *arcs)
+            if (arc.mask && std::find(flips.begin(), flips.end(), arc.mask) == flips.end() && flips.size() < 2)
+                flips.push_back(arc.mask);
+    const bool masked = flips.size() > 1;
+    if (flips.size() == 1)
+        basis.flip = flips[0];
+
+    basis.bounds.assign(n, NO_BOUNDARY);
+    if (basis.open)
+        for (size_t i = 0; i < n; i++)
+            basis.bounds[i] = uint16_t(2 * units(bound[i], scale, basis.bias) | (!masked && bound_mask[i] ? 1 : 0));
+    basis.words.assign(n * n, 0);
+    std::unordered_map<uint64_t, uint32_t> shade{{0, 0}};
+    if (masked) {
+        basis.palette.assign(1, 0);
+        basis.shades.assign(n * n, 0);
+        basis.bound_masks = bound_mask;
+    }
+    const double deepest = basis.open ? widest / 2 : FAR;
+    for (size_t i = 0; i < n; i++) {
+        net.walk({{int32_t(i), 0, 0}}, basis.open ? bound[i] + deepest : FAR, far, mask);
+        for (size_t j = i + 1; j < n; j++) {
+            const uint32_t cap = basis.open ? (basis.bounds[i] >> 1) + (basis.bounds[j] >> 1) : 0xffff;
+            uint32_t near = far[j] < bound[i] + bound[j] || !basis.open ? units(far[j], scale, 0) : cap;
+            uint64_t flip = mask[j];
+            if (near >= cap) {
+                near = cap;
+                flip = bound_mask[i] ^ bound_mask[j];
+            }
+            const uint16_t word = uint16_t(2 * near | (!masked && flip ? 1 : 0));
+            basis.words[i * n + j] = basis.words[j * n + i] = word;
+            if (masked) {
+                const auto [at, fresh] = shade.try_emplace(flip, uint32_t(basis.palette.size()));
+                if (fresh)
+                    basis.palette.push_back(flip);
+                basis.shades[i * n + j] = basis.shades[j * n + i] = at->second;
+            }
+        }
+    }
+}
+
+}  // namespace
+
+Table::Table(const Model &model) {
+    model.check();
+    const size_t n = size_t(model.detectors);
+    std::vector<int32_t> root(n);
+    for (size_t i = 0; i < n; i++)
+        root[i] = int32_t(i);
+    const auto find = [&](int32_t i) {
+        while (root[size_t(i)] != i)
+            i = root[size_t(i)] = root[size_t(root[size_t(i)])];
+        return i;
+    };
+    for (const Edge &edge : model.edges)
+        if (edge.v != BOUNDARY) {
+            const int32_t a = find(edge.u), b = find(edge.v);
+            root[size_t(std::max(a, b))] = std::min(a, b);
+        }
+    basis_of.resize(n);
+    local_of.resize(n);
+    for (int32_t i = 0; i < model.detectors; i++) {
+        const int32_t first = find(i);
+        if (first == i) {
+            basis_of[size_t(i)] = int32_t(bases.size());
+            bases.emplace_back();
+        }
+        Basis &basis = bases[size_t(basis_of[size_t(i)] = basis_of[size_t(first)])];
+        local_of[size_t(i)] = basis.size++;
+        basis.detectors.push_back(i);
+    }
+    std::vector<Net> nets(bases.size());
+    for (size_t b = 0; b < bases.size(); b++)
+        nets[b].start.assign(size_t(bases[b].size) + 1, 0);
+    for (const Edge &edge : model.edges) {
+        Net &net = nets[size_t(basis_of[size_t(edge.u)])];
+        if (edge.v == BOUNDARY) {
+            net.ends.push_back({local_of[size_t(edge.u)], edge.weight, edge.observables});
+        } else {
+            net.start[size_t(local_of[size_t(edge.u)]) + 1]++;
+            net.start[size_t(local_of[size_t(edge.v)]) + 1]++;
+        }
+    }
+    std::vector<std::vector<int32_t>> next(nets.size());
+    for (size_t b = 0; b < nets.size(); b++) {
+        Net &net = nets[b];
+        for (size_t i = 1; i < net.start.size(); i++)
+            net.start[i] += net.start[i - 1];
+        net.arcs.resize(size_t(net.start.back()));
+        next[b].assign(net.start.begin(), net.start.end() - 1);
+    }
+    for (const Edge &edge : model.edges)
+        if (edge.v != BOUNDARY) {
+            const size_t b = size_t(basis_of[size_t(edge.u)]);
+            const int32_t u = local_of[size_t(edge.u)], v = local_of[size_t(edge.v)];
+            nets[b].arcs[size_t(next[b][size_t(u)]++)] = {v, edge.weight, edge.observables};
+            nets[b].arcs[size_t(next[b][size_t(v)]++)] = {u, edge.weight, edge.observables};
+        }
+    for (size_t b = 0; b < bases.size(); b++)
+        fill(bases[b], nets[b]);
+}
+
+size_t Table::bytes() const noexcept {
+    size_t total = (basis_of.size() + local_of.size()) * sizeof(int32_t);
+    for (const Basis &basis : bases)
+        total += basis.words.size() * sizeof(uint16_t) + basis.bounds.size() * sizeof(uint16_t) +
+                 basis.shades.size() * sizeof(uint32_t) + (basis.palette.size() + basis.bound_masks.size()) * 8 +
+                 basis.detectors.size() * sizeof(int32_t);
+    return total;
+}
+
+}  // namespace qdeck

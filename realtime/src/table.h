@@ -1,0 +1,52 @@
+// All-pairs distances of a matching graph, the offline half of the matching decoder.
+//
+// A basis is a connected component of the graph. Between its detectors i and j stands the capped distance
+// min(d(i, j), B(i) + B(j)): d in the bulk, B to the boundary. In this metric a minimum-weight perfect matching of k
+// defects, with one boundary node of weight B(i) if k is odd, is a minimum-weight matching with boundary: nothing has to
+// be copied per defect.
+//
+// Distances are integers of 15 bits, as fine as they fit: pairs are rounded up, and boundary distances up from a quarter,
+// so that the triangle inequality holds exactly and rounding adds k/4 units on average to any matching of k defects.
+// Where all weights are multiples of one weight, distances are exact.
+#pragma once
+
+#include "model.h"
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+namespace qdeck {
+
+inline constexpr uint16_t NO_BOUNDARY = 0xfffe;
+
+// A word is twice the distance in units of the basis; the low bit tells whether the path flips `flip`. In a basis whose
+// edges flip several masks the low bit is 0, and `mask` and `bound_masks` tell.
+struct Basis {
+    int32_t size = 0;
+    bool open = false;                   // it has an edge to the boundary
+    double unit = 1.0;                   // the model's weight in one unit of distance
+    double bias = 0.0;                   // units that rounding adds per defect
+    uint64_t flip = 0;
+    std::vector<int32_t> detectors;      // local number -> detector, ascending
+    std::vector<uint16_t> words;         // size * size, symmetric
+    std::vector<uint16_t> bounds;        // to the boundary; NO_BOUNDARY in a basis that is not open
+    std::vector<uint64_t> palette;       // the masks that paths flip, if they are several
+    std::vector<uint32_t> shades;        // size * size indices into the palette, or empty
+    std::vector<uint64_t> bound_masks;   // likewise per detector, or empty
+
+    bool masked() const noexcept { return !shades.empty(); }
+    uint64_t mask(int32_t i, int32_t j) const noexcept { return palette[shades[size_t(i) * size + j]]; }
+};
+
+struct Table {
+    // Throws what Model::check throws.
+    explicit Table(const Model &model);
+    size_t bytes() const noexcept;
+
+    std::vector<Basis> bases;
+    std::vector<int32_t> basis_of;  // detector -> basis
+    std::vector<int32_t> local_of;  // detector -> number within its basis
+};
+
+}  // namespace qdeck
