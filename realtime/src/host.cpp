@@ -18,19 +18,27 @@ static constexpr int64_t COLD = 3;
 
 struct Host::Seat {
     Seating seating;
-    std::unique_ptr<Service> service;
-    Probe *probe;
-    Consumer up;
-    Producer down;
-    PatchLedger *ledger;
-    int32_t place;
-    int64_t expected_ns = 0;      // when the next frame should come
-    int64_t round_ns = 200;       // the usual work for a frame that ends no volume
-    bool between = true;          // volumes
+    PatchLedger *ledger = nullptr;
+    int32_t place = -1;
+    bool between = true;  // volumes
 
-    Seat(const Seating &told, std::unique_ptr<Service> made, Consumer consumer, Producer producer)
-        : seating(told), service(std::move(made)), probe(&service->probe()), up(std::move(consumer)),
-          down(std::move(producer)) {}
+    explicit Seat(Seating told) : seating(std::move(told)) {}
+};
+
+// A link and those who speak over it.
+struct Host::Channel {
+    std::unique_ptr<Transport> link;
+    Dispatcher dispatcher;
+    std::vector<std::unique_ptr<Seat>> seats;
+    int64_t cycle_ns = INT64_MAX;  // the shortest of its patches
+    int64_t expected_ns = 0;       // when the next frame should come
+    int64_t round_ns = 200;        // the usual work for a frame that ends no volume
+
+    Seat *find(const Patch *patch) const noexcept {
+        for (const auto &seat : seats)
+            if (seat->seating.patch.get() == patch) return seat.get();
+        return nullptr;
+    }
 };
 
 // A late shot that is explained at leisure: one whose decoding took suspiciously long is decoded again first, and those
@@ -47,61 +55,103 @@ struct Host::Suspect {
 
 Host::Host(const HostSettings &settings)
     : settings_(settings), ledger_(settings.patches, settings.ledger, settings.records),
-      seats_(static_cast<size_t>(settings.patches)), suspects_(MOST_SUSPECTS) {}
+      channels_(static_cast<size_t>(settings.patches)),
+      places_(static_cast<size_t>(settings.patches)), suspects_(MOST_SUSPECTS) {}
 
 Host::~Host() { stop(); }
 
-int32_t Host::add(const Seating &seating, std::unique_ptr<Service> service, Consumer up, Producer down) {
-    size_t place = 0;
-    while (place < seats_.size() && seats_[place].load()) place++;
-    if (place == seats_.size())
-        throw std::runtime_error("this host has no place for more than " + std::to_string(seats_.size()) + " patches");
-    auto seat = std::make_unique<Seat>(seating, std::move(service), std::move(up), std::move(down));
-    seat->place = static_cast<int32_t>(place);
-    PatchLedger &page = *new (&ledger_.patch(seat->place)) PatchLedger;  // as nobody had it before
-    seat->ledger = &page;
-    page.decoder_id = static_cast<uint64_t>(seating.decoder);
-    page.cycle_ns = static_cast<uint64_t>(seating.cycle_ns);
-    page.budget_ns = static_cast<uint64_t>(seating.budget_ns);
-    page.policy = seating.policy;
-    std::strncpy(page.name, seating.name.c_str(), sizeof page.name - 1);
-    page.state.store(static_cast<uint64_t>(PatchState::live), std::memory_order_release);
-    seats_[place].store(seat.get(), std::memory_order_release);
-    if (static_cast<int32_t>(place) >= used_.load()) used_.store(static_cast<int32_t>(place) + 1);
-    owned_.push_back(std::move(seat));
-    return static_cast<int32_t>(place);
+Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded) {
+    auto probe = std::make_unique<VolumeProbe>(std::move(loaded));
+    Seating seating;
+    seating.patch = std::make_unique<VolumePatch>(std::move(detectors), observables, *probe);
+    seating.probe = std::move(probe);
+    return seating;
+}
+
+Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded) {
+    auto probe = std::make_unique<StreamProbe>(std::move(loaded));
+    Seating seating;
+    seating.patch = std::make_unique<StreamPatch>(std::move(shape), observables, *probe);
+    seating.probe = std::move(probe);
+    return seating;
+}
+
+std::vector<int32_t> Host::add(std::unique_ptr<Transport> link, std::vector<Seating> patches) {
+    auto channel = std::make_unique<Channel>();
+    channel->link = std::move(link);
+    std::vector<int32_t> places;
+    for (size_t place = 0; place < places_.size() && places.size() < patches.size(); place++)
+        if (!places_[place]) places.push_back(static_cast<int32_t>(place));
+    if (places.size() < patches.size() || patches.empty())
+        throw std::runtime_error("this host has " + std::to_string(places.size()) + " free places of " +
+                                 std::to_string(places_.size()) + " for " + std::to_string(patches.size()) +
+                                 " patches: start it with more");
+    for (size_t i = 0; i < patches.size(); i++) {
+        auto seat = std::make_unique<Seat>(std::move(patches[i]));
+        const Seating &seating = seat->seating;
+        channel->dispatcher.add(seating.decoder, *seating.patch);
+        channel->cycle_ns = std::min(channel->cycle_ns, seating.cycle_ns);
+        seat->place = places[i];
+        channel->seats.push_back(std::move(seat));
+    }
+    for (const auto &seat : channel->seats) {
+        const Seating &seating = seat->seating;
+        PatchLedger &page = *new (&ledger_.patch(seat->place)) PatchLedger;  // as if nobody had had it before
+        seat->ledger = &page;
+        page.decoder_id = static_cast<uint64_t>(seating.decoder);
+        page.cycle_ns = static_cast<uint64_t>(seating.cycle_ns);
+        page.budget_ns = static_cast<uint64_t>(seating.budget_ns);
+        page.policy = seating.policy;
+        std::strncpy(page.name, seating.name.c_str(), sizeof page.name - 1);
+        page.state.store(static_cast<uint64_t>(PatchState::live), std::memory_order_release);
+        places_[static_cast<size_t>(seat->place)] = seat.get();
+    }
+    // There are as many channels as places at most, so that one is free.
+    int32_t index = 0;
+    while (channels_[static_cast<size_t>(index)].load()) index++;
+    channels_[static_cast<size_t>(index)].store(channel.get(), std::memory_order_release);
+    if (index >= used_.load()) used_.store(index + 1, std::memory_order_release);
+    owned_.push_back(std::move(channel));
+    return places;
+}
+
+Host::Seat &Host::seat_at(int32_t place) {
+    if (place < 0 || static_cast<size_t>(place) >= places_.size() || !places_[static_cast<size_t>(place)])
+        throw std::out_of_range("there is no patch at place " + std::to_string(place));
+    return *places_[static_cast<size_t>(place)];
 }
 
 void Host::remove(int32_t place) {
-    std::atomic<Seat *> &taken = seats_.at(static_cast<size_t>(place));
-    Seat *const seat = taken.load(std::memory_order_acquire);
-    if (!seat) return;
-    if (running()) {
-        leaving_.store(place, std::memory_order_release);
-        while (taken.load(std::memory_order_acquire)) std::this_thread::yield();
-    } else {
-        let_go(place);
+    const Seat *const seat = &seat_at(place);
+    for (size_t index = 0; index < channels_.size(); index++) {
+        Channel *const channel = channels_[index].load();
+        if (!channel || !channel->find(seat->seating.patch.get())) continue;
+        if (running()) {
+            leaving_.store(static_cast<int32_t>(index), std::memory_order_release);
+            while (channels_[index].load(std::memory_order_acquire)) std::this_thread::yield();
+        } else {
+            let_go(*channel);
+            channels_[index].store(nullptr);
+        }
+        for (const auto &gone : channel->seats) places_[static_cast<size_t>(gone->place)] = nullptr;
+        std::erase_if(owned_, [&](const auto &each) { return each.get() == channel; });
+        return;
     }
-    std::erase_if(owned_, [&](const auto &each) { return each.get() == seat; });
 }
+
+SwapSlot &Host::slot(int32_t place) { return seat_at(place).seating.probe->slot(); }
 
 // Of the loop's thread, or while there is none.
-void Host::let_go(int32_t place) noexcept {
-    Seat *const seat = seats_[static_cast<size_t>(place)].load(std::memory_order_relaxed);
-    for (size_t i = suspects_first_; i < suspects_end_; i++) {
-        Suspect &suspect = suspects_[i % MOST_SUSPECTS];
-        if (suspect.seat != seat) continue;
-        explain(*seat, suspect.shot, suspect.epoch, suspect.stamps, suspect.lost);
-        suspect.seat = nullptr;
+void Host::let_go(Channel &channel) noexcept {
+    for (const auto &seat : channel.seats) {
+        for (size_t i = suspects_first_; i < suspects_end_; i++) {
+            Suspect &suspect = suspects_[i % MOST_SUSPECTS];
+            if (suspect.seat != seat.get()) continue;
+            explain(*seat, suspect.shot, suspect.epoch, suspect.stamps, suspect.lost);
+            suspect.seat = nullptr;
+        }
+        seat->ledger->state.store(static_cast<uint64_t>(PatchState::gone), std::memory_order_relaxed);
     }
-    seat->ledger->state.store(static_cast<uint64_t>(PatchState::gone), std::memory_order_relaxed);
-    seats_[static_cast<size_t>(place)].store(nullptr, std::memory_order_release);
-}
-
-SwapSlot &Host::slot(int32_t place) {
-    Seat *const seat = seats_.at(static_cast<size_t>(place)).load(std::memory_order_acquire);
-    if (!seat) throw std::out_of_range("there is no patch at place " + std::to_string(place));
-    return seat->probe->slot();
 }
 
 void Host::start() {
@@ -126,7 +176,8 @@ void Host::stop() {
     if (!running()) return;
     stop_.store(true);
     thread_.join();
-    for (const auto &seat : owned_) seat->between = true;  // the loop is over: its decoders are free
+    for (Seat *const seat : places_)
+        if (seat) seat->between = true;  // the loop is over: its decoders are free
     while (examine()) {
     }
 }
@@ -171,7 +222,7 @@ bool Host::examine() noexcept {
         if (suspect.again && !seat->between) return false;
         if (suspect.again) {
             const int64_t took = suspect.stamps.decode_end - suspect.stamps.decode_start;
-            const int64_t again = seat->probe->time_again({suspect.defects, suspect.many});
+            const int64_t again = seat->seating.probe->time_again({suspect.defects, suspect.many});
             if (took > COLD * again) {
                 suspect.lost.working_ns = took - again;
                 lose(suspect.stamps.decode_start + again, suspect.stamps.decode_end);
@@ -184,12 +235,14 @@ bool Host::examine() noexcept {
     return true;
 }
 
-void Host::account(Seat &seat, const Handled &handled, const Stamps &stamps) noexcept {
+void Host::account(Seat &seat, const Outcome &outcome, const Stamps &stamps) noexcept {
     PatchLedger &page = *seat.ledger;
+    Probe &probe = *seat.seating.probe;
+    const auto shot = static_cast<uint64_t>(outcome.counter) >> 16;
     bump(page.shots);
-    page.epoch.store(seat.probe->epoch(), std::memory_order_relaxed);
-    if (handled.failed) bump(page.failures);
-    if (seat.probe->answer().quality == Quality::heuristic) bump(page.heuristic);
+    page.epoch.store(probe.epoch(), std::memory_order_relaxed);
+    if (outcome.failed) bump(page.failures);
+    if (probe.heuristic()) bump(page.heuristic);
     const int64_t reaction = stamps.answered - (stamps.published ? stamps.published : stamps.seen);
     page.reaction.record(reaction);
     if (stamps.published) page.wait.record(stamps.seen - stamps.published);
@@ -201,74 +254,97 @@ void Host::account(Seat &seat, const Handled &handled, const Stamps &stamps) noe
     lost.busy_until = free_ns_;
     const bool again = stamps.decode_end - stamps.decode_start > settings_.gap_ns;
     if ((again || suspects_first_ != suspects_end_) && suspects_end_ - suspects_first_ < MOST_SUSPECTS) {
-        const auto defects = seat.probe->defects();
+        const auto defects = probe.defects();
         Suspect &suspect = suspects_[suspects_end_++ % MOST_SUSPECTS];
         suspect.seat = &seat;
-        suspect.again = again && defects.size() <= MOST_DEFECTS;
-        suspect.shot = handled.shot;
-        suspect.epoch = seat.probe->epoch();
+        suspect.again = again && probe.again() && defects.size() <= MOST_DEFECTS;
+        suspect.shot = shot;
+        suspect.epoch = probe.epoch();
         suspect.stamps = stamps;
         suspect.lost = lost;
         suspect.many = suspect.again ? defects.size() : 0;
         std::memcpy(suspect.defects, defects.data(), suspect.many * sizeof(int32_t));
         return;
     }
-    explain(seat, handled.shot, seat.probe->epoch(), stamps, lost);
+    explain(seat, shot, probe.epoch(), stamps, lost);
 }
 
-int32_t Host::serve(Seat &seat) noexcept {
-    PatchLedger &page = *seat.ledger;
+bool Host::serve(Channel &channel) noexcept {
+    LedgerHead &head = ledger_.head();
     int32_t served = 0;
     bool there = false;
-    for (Bytes frame = seat.up.peek(there); there && served < settings_.burst; frame = seat.up.peek(there)) {
-        // The first frame after a wait was seen when the clock was read; later ones are seen when their turn comes.
+    for (Bytes frame = channel.link->receive(there); there && served < settings_.burst;
+         frame = channel.link->receive(there)) {
+        // Only the first frame after a wait tells of time that the machine took; later ones wait for their turn.
         const int64_t seen = served ? looked_ns_ : look();
-        const Room room = seat.down.reserve();
+        const Room room = channel.link->reserve();
         if (room.empty()) break;  // the controller does not read its answers: it has to, before it gets more
-        Handled handled = seat.service->handle(frame, room);
-        int64_t done = now_ns();
-        if (handled.volume) {
-            const Probe &probe = *seat.probe;
-            const Stamps stamps{static_cast<int64_t>(handled.published_ns), seen, probe.started_ns(), probe.ended_ns(), done};
-            const int64_t late = done - (stamps.published ? stamps.published : seen) - seat.seating.budget_ns;
-            if (handled.bytes && late > 0) mark_late(room.first(handled.bytes), late);
-            if (handled.bytes) seat.down.publish(handled.bytes);
-            seat.up.pop();
-            account(seat, handled, stamps);
-            seat.between = true;
-            if (!seat.up.ready()) examine();
-        } else {
-            if (handled.bytes) seat.down.publish(handled.bytes);
-            seat.up.pop();
-            seat.between = seat.between && !handled.round;
-            const int64_t took = done - seen;
-            ledger_.head().round.record(took);
-            if (took > settings_.gap_ns && took > COLD * seat.round_ns)
-                lose(seen + seat.round_ns, done);
-            else
-                seat.round_ns += (took - seat.round_ns) / 16;
+        swap(channel, frame);
+        const Outcome outcome = channel.dispatcher.handle(frame, room);
+        const int64_t done = now_ns();
+        Seat *const seat = channel.find(outcome.patch);
+        if (outcome.completed) {
+            const auto published = static_cast<int64_t>(outcome.ptp_ns);
+            const int64_t late = done - (published ? published : seen) - seat->seating.budget_ns;
+            if (late > 0 && outcome.bytes) mark_late(room.first(outcome.bytes), late);
         }
-        bump(page.frames);
-        if (handled.round) bump(page.rounds);
-        if (handled.answer) bump(page.answers);
-        if (handled.refused) bump(page.refused);
-        if (handled.lost_rounds) bump(page.lost_rounds, handled.lost_rounds);
-        served++;
+        if (outcome.bytes) channel.link->send(outcome.bytes);
+        channel.link->release();
+        if (outcome.completed) {
+            const Probe &probe = *seat->seating.probe;
+            account(*seat, outcome, {static_cast<int64_t>(outcome.ptp_ns), seen, probe.started_ns(), probe.ended_ns(), done});
+            seat->between = seat->seating.patch->at_boundary();
+            channel.link->receive(there);
+            if (!there) examine();
+        } else {
+            if (seat) seat->between = seat->seating.patch->at_boundary();
+            const int64_t took = done - seen;
+            head.round.record(took);
+            if (took > settings_.gap_ns && took > COLD * channel.round_ns)
+                lose(seen + channel.round_ns, done);
+            else
+                channel.round_ns += (took - channel.round_ns) / 16;
+        }
         const int64_t now = now_ns();
-        bump(page.work_ns, static_cast<uint64_t>(now - seen));
-        bump(ledger_.head().work_ns, static_cast<uint64_t>(now - seen));
+        if (seat) {
+            PatchLedger &page = *seat->ledger;
+            bump(page.frames);
+            if (outcome.enqueued) bump(page.rounds);
+            if (outcome.answered) bump(page.answers);
+            if (outcome.refused) bump(page.refused, outcome.refused);
+            if (outcome.lost) bump(page.lost_rounds, outcome.lost);
+            bump(page.work_ns, static_cast<uint64_t>(now - seen));
+        }
+        served++;
+        bump(head.work_ns, static_cast<uint64_t>(now - seen));
         looked_ns_ = free_ns_ = now;
-        seat.expected_ns = seen + seat.seating.cycle_ns;
+        channel.expected_ns = seen + channel.cycle_ns;
     }
-    return served;
+    return served > 0;
+}
+
+// A decoder that waits to take over does so before the first enqueue of a volume, and not before: answers to requests in
+// between still carry the epoch of the decoder that found them.
+void Host::swap(Channel &channel, Bytes frame) noexcept {
+    for (const auto &seat : channel.seats) {
+        Probe &probe = *seat->seating.probe;
+        if (!probe.slot().pending() || !seat->seating.patch->at_boundary()) continue;
+        Request request;
+        if (parse(frame, request) != Fault::none || request.function == static_cast<uint32_t>(Function::get_corrections))
+            continue;
+        probe.swap(*seat->seating.patch);
+    }
 }
 
 bool Host::sweep() noexcept {
     bool any = false;
     const int32_t used = used_.load(std::memory_order_acquire);
     for (int32_t i = 0; i < used; i++) {
-        Seat *const seat = seats_[static_cast<size_t>(i)].load(std::memory_order_acquire);
-        if (seat && seat->up.ready()) any = serve(*seat) > 0 || any;
+        Channel *const channel = channels_[static_cast<size_t>(i)].load(std::memory_order_acquire);
+        bool there = false;
+        if (!channel) continue;
+        channel->link->receive(there);
+        if (there) any = serve(*channel) || any;
     }
     return any;
 }
@@ -276,18 +352,17 @@ bool Host::sweep() noexcept {
 void Host::nap(int64_t now) noexcept {
     int64_t until = now + settings_.nap_ns;
     const int32_t used = used_.load(std::memory_order_acquire);
-    Seat *lone = nullptr;
+    Channel *lone = nullptr;
     int32_t many = 0;
     for (int32_t i = 0; i < used; i++)
-        if (Seat *const seat = seats_[static_cast<size_t>(i)].load(std::memory_order_acquire)) {
-            lone = seat;
+        if (Channel *const channel = channels_[static_cast<size_t>(i)].load(std::memory_order_acquire)) {
+            lone = channel;
             many++;
-            if (seat->expected_ns > now) until = std::min(until, seat->expected_ns - settings_.wake_early_ns);
+            if (channel->expected_ns > now) until = std::min(until, channel->expected_ns - settings_.wake_early_ns);
         }
     if (until <= now) return;
-    if (many == 1 && lone->seating.wakes) {
-        lone->up.wait(0, until - now);
-    } else {
+    // A lone link may wake us when a frame comes; of several, each is looked at after the nap.
+    if (many != 1 || !lone->link->wait(0, until - now)) {
         const timespec end{static_cast<time_t>(until / 1'000'000'000), static_cast<long>(until % 1'000'000'000)};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, nullptr);
     }
@@ -304,9 +379,11 @@ void Host::loop() noexcept {
     looked_ns_ = idle_since_ns_ = now_ns();
     bool stopping = false;
     while (true) {
-        if (const int32_t place = leaving_.load(std::memory_order_relaxed); place >= 0) {
+        if (const int32_t index = leaving_.load(std::memory_order_relaxed); index >= 0) {
             leaving_.store(-1, std::memory_order_relaxed);
-            let_go(place);
+            std::atomic<Channel *> &leaving = channels_[static_cast<size_t>(index)];
+            let_go(*leaving.load(std::memory_order_relaxed));
+            leaving.store(nullptr, std::memory_order_release);
         }
         const bool worked = sweep();
         bump(head.sweeps);

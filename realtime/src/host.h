@@ -13,45 +13,29 @@
 #include <thread>
 #include <vector>
 
-#include "frame.h"
+#include "dispatch.h"
 #include "ledger.h"
 #include "machine.h"
 #include "probe.h"
-#include "ring.h"
+#include "transport.h"
 
 namespace qdeck {
 
-// What one request did.
-struct Handled {
-    size_t bytes = 0;           // of the response; 0: none
-    bool round = false;         // it was an enqueue that was taken
-    bool volume = false;        // it completed a volume: the probe has its stamps
-    bool answer = false;        // the response holds corrections
-    bool refused = false;       // the status is not ok
-    bool failed = false;        // the volume was too much for the decoder
-    uint64_t shot = 0;          // of the counter
-    uint64_t published_ns = 0;  // the request's time stamp; 0: not used
-    uint32_t lost_rounds = 0;   // that the counters tell of
-};
-
-// One logical qubit's semantics between frames and decoder. Hot: no allocation, no exception, no lock, no system call.
-class Service {
-public:
-    virtual ~Service() = default;
-    // Answers one frame into `room`.
-    virtual Handled handle(Bytes frame, Room room) noexcept = 0;
-    // The decoder that this service was built with.
-    virtual Probe &probe() noexcept = 0;
-};
-
+// One logical qubit at the host.
 struct Seating {
     std::string name;
-    int64_t decoder = 0;
+    int64_t decoder = 0;         // its id in frames, unique on its link
     int64_t cycle_ns = 1000;
-    int64_t budget_ns = 10'000;
-    uint64_t policy = 0;  // of the controller, for the ledger's readers
-    bool wakes = false;   // the ring to the host wakes a consumer that sleeps
+    int64_t budget_ns = 10'000;  // from the last round published to the answer
+    uint64_t policy = 0;         // of the controller, for the ledger's readers
+    std::unique_ptr<Probe> probe;
+    std::unique_ptr<Patch> patch;  // was built on the probe
 };
+
+// A seat for volumes; `loaded` has a decoder.
+Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded);
+// A seat for a stream without end; `loaded` has a stream. Each round is then a shot with its own deadline.
+Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded);
 
 struct HostSettings {
     Wishes wishes;
@@ -62,7 +46,7 @@ struct HostSettings {
     int64_t spin_ns = -1;      // look for frames that long before a nap; -1: always spin
     int64_t nap_ns = 50'000;   // the longest nap
     int64_t wake_early_ns = 60'000;  // of a nap, before the next frame is expected
-    int32_t burst = 64;        // frames of one patch before the others have their turn
+    int32_t burst = 64;        // frames of one link before the others have their turn
 };
 
 class Host {
@@ -70,14 +54,14 @@ public:
     explicit Host(const HostSettings &settings);
     ~Host();
 
-    // Before start or while the loop runs. Returns the place of the patch in the ledger. Throws std::runtime_error if no
-    // place is free, std::system_error if another process holds an end of the rings.
-    int32_t add(const Seating &seating, std::unique_ptr<Service> service, Consumer up, Producer down);
-    // Waits until the loop has let go of it.
+    // Before start or while the loop runs. Returns the places of the patches in the ledger. Throws std::runtime_error if
+    // there are not as many free, std::invalid_argument for decoders that are twice on the link.
+    std::vector<int32_t> add(std::unique_ptr<Transport> link, std::vector<Seating> patches);
+    // All patches of the link of this one. Waits until the loop has let go of them.
     void remove(int32_t place);
 
     void start();
-    // What was published before is answered first. Rethrows nothing; idempotent.
+    // What was published before is answered first.
     void stop();
     bool running() const noexcept { return thread_.joinable(); }
     const Granted &granted() const noexcept { return granted_; }
@@ -87,27 +71,31 @@ public:
 
 private:
     struct Seat;
+    struct Channel;
     struct Suspect;
     void loop() noexcept;
     bool sweep() noexcept;
-    int32_t serve(Seat &seat) noexcept;
-    void account(Seat &seat, const Handled &handled, const Stamps &stamps) noexcept;
+    bool serve(Channel &channel) noexcept;
+    void swap(Channel &channel, Bytes frame) noexcept;
+    void account(Seat &seat, const Outcome &outcome, const Stamps &stamps) noexcept;
     void explain(Seat &seat, uint64_t shot, uint64_t epoch, const Stamps &stamps, Lost lost) noexcept;
     bool examine() noexcept;
-    void let_go(int32_t place) noexcept;
+    void let_go(Channel &channel) noexcept;
     void nap(int64_t now) noexcept;
     void lose(int64_t from, int64_t to) noexcept;
     int64_t lost_within(int64_t from, int64_t to) const noexcept;
     int64_t look() noexcept;
+    Seat &seat_at(int32_t place);
 
     HostSettings settings_;
     Ledger ledger_;
-    std::vector<std::unique_ptr<Seat>> owned_;          // of the control thread
-    std::vector<std::atomic<Seat *>> seats_;            // what the loop serves
-    std::atomic<int32_t> used_{0};                      // places up to the highest that was ever taken
+    std::vector<std::unique_ptr<Channel>> owned_;        // of the control thread
+    std::vector<std::atomic<Channel *>> channels_;       // what the loop serves
+    std::atomic<int32_t> used_{0};                       // up to the highest that was ever taken
+    std::vector<Seat *> places_;                         // of the control thread
     std::thread thread_;
     std::atomic<bool> stop_{false}, ready_{false};
-    std::atomic<int32_t> leaving_{-1};                  // the place that the loop is to let go of
+    std::atomic<int32_t> leaving_{-1};  // the channel that the loop is to let go of
     Granted granted_;
 
     // Of the loop.

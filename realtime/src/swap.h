@@ -7,18 +7,20 @@
 #include <utility>
 
 #include "decoder.h"
+#include "stream.h"
 
 namespace qdeck {
 
-// A decoder with all that it needs to live, and the epoch that its answers carry.
+// A decoder (of volumes, or of a stream) with all that it needs to live, and the epoch that its answers carry.
 struct Loaded {
-    std::shared_ptr<const Compiled> compiled;
+    std::shared_ptr<const void> keeps;
     std::unique_ptr<Decoder> decoder;
+    std::unique_ptr<StreamDecoder> stream;
     uint64_t epoch = 0;
     Loaded *next = nullptr;  // of the retired
 };
 
-// One hot thread calls `current` and `boundary`; any number of others, one at a time, call `offer` and `collect`.
+// One hot thread calls `current`, `pending` and `take`; any number of others, one at a time, call `offer` and `collect`.
 class SwapSlot {
 public:
     explicit SwapSlot(std::unique_ptr<Loaded> first) noexcept : current_(first.release()) {}
@@ -31,9 +33,9 @@ public:
     }
 
     Loaded &current() noexcept { return *current_; }
+    bool pending() const noexcept { return pending_.load(std::memory_order_relaxed) != nullptr; }
     // Between two volumes: takes what was offered. True if the decoder changed. No lock, no allocation, no system call.
-    bool boundary() noexcept {
-        if (!pending_.load(std::memory_order_relaxed)) return false;
+    bool take() noexcept {
         Loaded *const fresh = pending_.exchange(nullptr, std::memory_order_acquire);
         if (!fresh) return false;
         Loaded *const old = std::exchange(current_, fresh);
@@ -44,7 +46,7 @@ public:
         return true;
     }
 
-    // The epoch in force, and, once it is at least the one that `offer` returned, nothing older is in use.
+    // The epoch in force. Once it is at least what `offer` returned, nothing older is in use.
     uint64_t epoch() const noexcept { return epoch_.load(std::memory_order_acquire); }
     // Takes effect at the next boundary; one that was offered before and not yet taken is dropped. Returns its epoch.
     uint64_t offer(std::unique_ptr<Loaded> fresh) {

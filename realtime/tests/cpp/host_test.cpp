@@ -1,5 +1,6 @@
 #include "check.h"
 #include "controller.h"
+#include "ring_link.h"
 #include "standin.h"
 
 #include <bit>
@@ -38,11 +39,13 @@ struct Loop {
     int32_t add(int64_t decoder, int64_t shots, int64_t laps, size_t rounds, std::unique_ptr<Loaded> loaded,
                 int64_t budget_ns, uint64_t mark = 0) {
         const RingFile rings = RingFile::create({256, 128, false}, {256, 128, false});
-        auto service = std::make_unique<standin::Volumes>(std::move(loaded), decoder, static_cast<int64_t>(9 * rounds));
-        Seating seating;
+        Seating seating = seat_volumes(standin::plain(static_cast<int64_t>(9 * rounds)), 3, std::move(loaded));
         seating.decoder = decoder;
         seating.budget_ns = budget_ns;
-        const int32_t place = host.add(seating, std::move(service), rings.consumer(Way::up), rings.producer(Way::down));
+        std::vector<Seating> seats;
+        seats.push_back(std::move(seating));
+        const int32_t place =
+            host.add(std::make_unique<RingLink>(rings.consumer(Way::up), rings.producer(Way::down)), std::move(seats))[0];
         controller.add(feed_of(decoder, shots, laps, rounds, mark), rings.producer(Way::up), rings.consumer(Way::down));
         return place;
     }
@@ -73,7 +76,7 @@ static void every_answer_is_right(Dialect dialect, Policy policy) {
         CHECK(tally.shots == 500 && tally.differ == 0 && tally.logical_errors == 0);
         CHECK(tally.lost == 0 && tally.failed == 0 && tally.rounds == 2000);
         CHECK(tally.reaction.count == 490);
-        CHECK(page.shots == 500 && page.rounds == 2000 && page.answers == 500 && page.refused == 0);
+        CHECK(page.shots == 500 && page.rounds == 2000 && page.answers == 500 && page.lost_rounds == 0 && page.refused == 0);
         CHECK(page.reaction.count == 500);
         CHECK(all(page) == 500);  // each shot was in time or has one cause
     }

@@ -1,5 +1,4 @@
-// Stand-ins for tests of the host: a decoder whose answer anybody can compute, and a service that takes one volume after
-// the other, a measurement being a detector.
+// Stand-ins for tests of the host: a decoder whose answer anybody can compute.
 #pragma once
 
 #include "clock.h"
@@ -51,65 +50,15 @@ inline std::unique_ptr<Loaded> load(uint64_t mark, const std::atomic<int64_t> *b
     compiled->living = living;
     auto loaded = std::make_unique<Loaded>();
     loaded->decoder = compiled->decoder();
-    loaded->compiled = std::move(compiled);
+    loaded->keeps = std::move(compiled);
     return loaded;
 }
 
-struct Volumes final : Service {
-    Probe probe_;
-    int64_t decoder, volume_bits, taken = 0;
-    Volumes(std::unique_ptr<Loaded> loaded, int64_t id, int64_t bits)
-        : probe_(std::move(loaded), 256), decoder(id), volume_bits(bits) {
-        probe_.begin();
-    }
-    Probe &probe() noexcept override { return probe_; }
-    Handled handle(Bytes frame, Room room) noexcept override {
-        Handled handled;
-        Request request;
-        Enqueue enqueue;
-        if (parse(frame, request) != Fault::none) return handled;
-        handled.published_ns = request.ptp_ns;
-        auto respond = [&](Status status, Bytes result) {
-            const Tell told{static_cast<uint8_t>(probe_.epoch()), 0, 0};
-            handled.bytes = write_response(room, status, request.request_id, request.ptp_ns, result,
-                                           request.ask & ask::tell ? &told : nullptr);
-            handled.refused = status != Status::ok;
-        };
-        auto correct = [&] {
-            const auto answer = static_cast<uint8_t>(probe_.answer().observables);
-            respond(Status::ok, {&answer, 1});
-            handled.answer = true;
-        };
-        if (request.function == static_cast<uint32_t>(Function::get_corrections)) {
-            correct();
-        } else if (request.function == static_cast<uint32_t>(Function::heartbeat)) {
-            respond(Status::ok, request.payload);
-        } else if (request.function != static_cast<uint32_t>(Function::enqueue_syndromes) ||
-                   !parse(request.payload, enqueue) || enqueue.decoder != decoder) {
-            respond(Status::bad_request, {});
-        } else {
-            if (!taken) probe_.begin();
-            handled.round = true;
-            handled.shot = static_cast<uint64_t>(enqueue.counter) >> 16;
-            int32_t defects[64];
-            size_t many = 0;
-            for (int64_t bit = 0; bit < enqueue.syndromes; bit++)
-                if (enqueue.bits[static_cast<size_t>(bit / 8)] >> (bit % 8) & 1)
-                    defects[many++] = static_cast<int32_t>(taken + bit);
-            probe_.add({defects, many});
-            taken += enqueue.syndromes;
-            if (taken == volume_bits) {
-                taken = 0;
-                probe_.finish();
-                handled.volume = true;
-            }
-            if (handled.volume && request.ask & ask::push)
-                correct();
-            else if (!(request.ask & ask::quiet))
-                respond(Status::ok, {});
-        }
-        return handled;
-    }
-};
+// Measurements that are detectors.
+inline std::shared_ptr<const Detectors> plain(int64_t measurements) {
+    std::vector<std::vector<int64_t>> rows;
+    for (int64_t i = 0; i < measurements; i++) rows.push_back({i});
+    return std::make_shared<Detectors>(measurements, rows);
+}
 
 }  // namespace standin
