@@ -3,11 +3,15 @@
 
 namespace nb = nanobind;
 
+void bind_controller(nb::module_ &);
 void bind_decoder(nb::module_ &);
+void bind_host(nb::module_ &);
 void bind_model(nb::module_ &);
 
 NB_MODULE(_hot, m) {
     m.doc() = "The hot path of quarterdeck-realtime.";
     bind_model(m);
     bind_decoder(m);
+    bind_host(m);
+    bind_controller(m);
 }

@@ -87,6 +87,8 @@ struct Tally {
 class Controller {
 public:
     explicit Controller(const Pace &pace);
+    Controller(const Controller &) = delete;
+    Controller &operator=(const Controller &) = delete;
     ~Controller();
     // Throws std::invalid_argument. Feeds publish in the order of their phases.
     void add(Feed feed, Producer up, Consumer down);

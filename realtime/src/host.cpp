@@ -28,6 +28,7 @@ struct Host::Seat {
 // A link and those who speak over it.
 struct Host::Channel {
     std::unique_ptr<Transport> link;
+    bool wakes = false;
     Dispatcher dispatcher;
     std::vector<std::unique_ptr<Seat>> seats;
     int64_t cycle_ns = INT64_MAX;  // the shortest of its patches
@@ -76,9 +77,10 @@ Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loade
     return seating;
 }
 
-std::vector<int32_t> Host::add(std::unique_ptr<Transport> link, std::vector<Seating> patches) {
+std::vector<int32_t> Host::add(std::unique_ptr<Transport> link, std::vector<Seating> patches, bool wakes) {
     auto channel = std::make_unique<Channel>();
     channel->link = std::move(link);
+    channel->wakes = wakes;
     std::vector<int32_t> places;
     for (size_t place = 0; place < places_.size() && places.size() < patches.size(); place++)
         if (!places_[place]) places.push_back(static_cast<int32_t>(place));
@@ -362,7 +364,9 @@ void Host::nap(int64_t now) noexcept {
         }
     if (until <= now) return;
     // A lone link may wake us when a frame comes; of several, each is looked at after the nap.
-    if (many != 1 || !lone->link->wait(0, until - now)) {
+    if (many == 1 && lone->wakes) {
+        lone->link->wait(0, until - now);
+    } else {
         const timespec end{static_cast<time_t>(until / 1'000'000'000), static_cast<long>(until % 1'000'000'000)};
         clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &end, nullptr);
     }

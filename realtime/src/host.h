@@ -52,11 +52,14 @@ struct HostSettings {
 class Host {
 public:
     explicit Host(const HostSettings &settings);
+    Host(const Host &) = delete;
+    Host &operator=(const Host &) = delete;
     ~Host();
 
     // Before start or while the loop runs. Returns the places of the patches in the ledger. Throws std::runtime_error if
     // there are not as many free, std::invalid_argument for decoders that are twice on the link.
-    std::vector<int32_t> add(std::unique_ptr<Transport> link, std::vector<Seating> patches);
+    // `wakes`: the link can wake a loop that naps.
+    std::vector<int32_t> add(std::unique_ptr<Transport> link, std::vector<Seating> patches, bool wakes = false);
     // All patches of the link of this one. Waits until the loop has let go of them.
     void remove(int32_t place);
 

@@ -1,6 +1,6 @@
 #include "check.h"
 #include "controller.h"
-#include "ring_link.h"
+#include "ring_transport.h"
 #include "standin.h"
 
 #include <bit>
@@ -45,7 +45,7 @@ struct Loop {
         std::vector<Seating> seats;
         seats.push_back(std::move(seating));
         const int32_t place =
-            host.add(std::make_unique<RingLink>(rings.consumer(Way::up), rings.producer(Way::down)), std::move(seats))[0];
+            host.add(std::make_unique<RingTransport>(rings), std::move(seats))[0];
         controller.add(feed_of(decoder, shots, laps, rounds, mark), rings.producer(Way::up), rings.consumer(Way::down));
         return place;
     }
