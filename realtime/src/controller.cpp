@@ -12,6 +12,7 @@ namespace qdeck {
 
 static constexpr size_t KEPT = 4096;  // volumes of one feed that may be without an answer
 static constexpr uint32_t NO_REACTION = UINT32_MAX;
+static constexpr uint32_t GREETING = UINT32_MAX;  // request id
 
 struct Controller::Line {
     Feed feed;
@@ -101,11 +102,15 @@ void Controller::drain(Line &line) noexcept {
         answered_ns_ = now;
         Response response;
         const bool sound = parse(frame, response) == Fault::none;
-        line.unread--;
-        outstanding_--;
         Tally &tally = line.tally;
-        const size_t rounds = line.feed.round_bits.size() - (pace_.dialect == Dialect::push ? 1 : 0);
+        const bool push = pace_.dialect == Dialect::push;
+        const size_t rounds = line.feed.round_bits.size() - (push ? 1 : 0);
         const auto wanted = static_cast<uint32_t>((static_cast<uint64_t>(line.oldest) << 16) | rounds);
+        // A quiet enqueue is answered only when it was refused: nobody waits for that.
+        if (line.unread && (!push || response.request_id == wanted || response.request_id == GREETING)) {
+            line.unread--;
+            outstanding_--;
+        }
         if (!sound || response.status != Status::ok) tally.failed++;
         if (sound && response.request_id == wanted && line.oldest < line.volume) {
             const auto index = static_cast<size_t>(line.oldest);
@@ -183,13 +188,13 @@ void Controller::publish(Line &line) noexcept {
     line.tally.most_outstanding = std::max(line.tally.most_outstanding, line.volume - line.oldest);
 }
 
-void Controller::pause(Line &line) noexcept {
-    sleep_until(now_ns() + pace_.pause_ns);
-    // Wakes a host that napped, too: the next volume finds it at work.
+// A request that changes nothing, and its answer: a host that napped is awake then. Or, at the start, a reset: the counters
+// begin anew.
+void Controller::greet(Line &line, bool reset) noexcept {
     uint8_t payload[8];
     std::memcpy(payload, &line.feed.decoder, sizeof payload);
-    const Room room = line.up.reserve();
-    line.up.publish(write_request(room, static_cast<uint32_t>(Function::heartbeat), 0xffffffffu,
+    const Function function = reset ? Function::reset_decoder : Function::heartbeat;
+    line.up.publish(write_request(line.up.reserve(), static_cast<uint32_t>(function), GREETING,
                                   static_cast<uint64_t>(now_ns()), payload));
     line.unread++;
     outstanding_++;
@@ -199,6 +204,11 @@ void Controller::pause(Line &line) noexcept {
         drain(line);
         looked_ns_ = now_ns();
     }
+}
+
+void Controller::pause(Line &line) noexcept {
+    sleep_until(now_ns() + pace_.pause_ns);
+    greet(line, false);
     line.next_ns = looked_ns_ + pace_.cycle_ns;
 }
 
@@ -241,8 +251,14 @@ bool Controller::due(Line &line) noexcept {
 void Controller::run(const std::atomic<bool> *stop) {
     std::stable_sort(lines_.begin(), lines_.end(),
                      [](const auto &a, const auto &b) { return a->feed.phase_ns < b->feed.phase_ns; });
-    const int64_t start = now_ns() + 50'000;
     looked_ns_ = answered_ns_ = now_ns();
+    for (const auto &line : lines_) {
+        greet(*line, true);
+        if (line->unread)
+            throw std::runtime_error("no answer for " + std::to_string(pace_.timeout_ns / 1'000'000) +
+                                     " ms: is the host running, and does it serve these decoders?");
+    }
+    const int64_t start = now_ns() + 50'000;
     size_t busy = 0;
     for (const auto &line : lines_) {
         line->next_ns = start + line->feed.phase_ns;
@@ -252,7 +268,7 @@ void Controller::run(const std::atomic<bool> *stop) {
     auto patient = [&] {
         if (outstanding_ && looked_ns_ - answered_ns_ > pace_.timeout_ns)
             throw std::runtime_error("no answer for " + std::to_string(pace_.timeout_ns / 1'000'000) +
-                                     " ms: is the host running, and does it serve these decoders?");
+                                     " ms in the middle of a run: was the host stopped?");
     };
     while (busy && !stopped()) {
         for (const auto &each : lines_) {

@@ -108,6 +108,7 @@ private:
     void publish(Line &line) noexcept;
     void drain(Line &line) noexcept;
     void drain_all() noexcept;
+    void greet(Line &line, bool reset) noexcept;
     void pause(Line &line) noexcept;
 
     Pace pace_;
