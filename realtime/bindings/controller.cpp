@@ -40,6 +40,7 @@ nb::dict tally_dict(const Tally &tally) {
     told["idle_rounds"] = tally.idle_rounds;
     told["waited_ns"] = tally.waited_ns;
     told["most_outstanding"] = tally.most_outstanding;
+    told["swaps"] = tally.swaps;
     told["epochs"] = tally.epochs;
     told["rounds"] = tally.rounds;
     told["reaction_ns"] = column(tally.reaction_ns);
@@ -54,7 +55,8 @@ nb::dict tally_dict(const Tally &tally) {
 void bind_controller(nb::module_ &m) {
     nb::class_<Controller>(m, "Controller", "An emulated controller: publishes sampled rounds at a cadence, takes the answers.")
         .def("__init__", [](Controller *self, int64_t cycle_ns, int64_t budget_ns, int policy, bool plain, int64_t warm_shots,
-                            int64_t pause_every_shots, int64_t pause_ns, int64_t timeout_ns, int64_t gap_ns, int64_t nap_ns) {
+                            int64_t pause_every_shots, int64_t pause_ns, int64_t swap_every_shots,
+                            int64_t timeout_ns, int64_t gap_ns, int64_t nap_ns) {
             if (policy < 0 || policy > 2) throw std::invalid_argument("a policy is 0 (wait), 1 (idle) or 2 (defer)");
             qdeck::Pace pace;
             pace.cycle_ns = cycle_ns;
@@ -64,12 +66,14 @@ void bind_controller(nb::module_ &m) {
             pace.warm_shots = warm_shots;
             pace.pause_every_shots = pause_every_shots;
             pace.pause_ns = pause_ns;
+            pace.swap_every_shots = swap_every_shots;
             pace.timeout_ns = timeout_ns;
             pace.gap_ns = gap_ns;
             pace.nap_ns = nap_ns;
             new (self) Controller(pace);
         }, nb::kw_only(), "cycle_ns"_a, "budget_ns"_a, "policy"_a = 0, "plain"_a = false, "warm_shots"_a = 200,
-             "pause_every_shots"_a = 0, "pause_ns"_a = 0, "timeout_ns"_a = 2'000'000'000, "gap_ns"_a = 2'000, "nap_ns"_a = 0)
+             "pause_every_shots"_a = 0, "pause_ns"_a = 0,
+             "swap_every_shots"_a = 0, "timeout_ns"_a = 2'000'000'000, "gap_ns"_a = 2'000, "nap_ns"_a = 0)
         .def("add", [](Controller &self, const qdeck::RingFile &rings, int64_t decoder, std::vector<uint32_t> round_bits,
                        const Bits &bits, int32_t observables, int64_t laps, int64_t phase_ns, const Masks &expected,
                        const Masks &actual) {

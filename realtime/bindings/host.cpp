@@ -105,6 +105,12 @@ void bind_host(nb::module_ &m) {
             return self.slot(place).offer(load(compiled, defects, warm_ns));
         }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Build and warm a decoder here, on this thread, and offer it; the epoch from which it answers.")
+        .def("stage", [](Host &self, int32_t place, std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
+            const qdeck::Defects defects = defects_of(shots);
+            nb::gil_scoped_release release;
+            return self.slot(place).stage(load(compiled, defects, warm_ns));
+        }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
+             "Like `swap`, but it takes over when the controller asks for it; False if too many wait already.")
         .def("epoch", [](Host &self, int32_t place) { return self.slot(place).epoch(); }, "place"_a)
         .def("collect", [](Host &self, int32_t place) { return self.slot(place).collect(); }, "place"_a,
              nb::call_guard<nb::gil_scoped_release>(), "Delete the decoders that the loop has let go of; how many.")

@@ -12,7 +12,7 @@ namespace qdeck {
 
 static constexpr size_t KEPT = 4096;  // volumes of one feed that may be without an answer
 static constexpr uint32_t NO_REACTION = UINT32_MAX;
-static constexpr uint32_t GREETING = UINT32_MAX;  // request id
+static constexpr uint32_t GREETING = UINT32_MAX, SWAP = UINT32_MAX - 1;  // request ids
 
 struct Controller::Line {
     Feed feed;
@@ -107,11 +107,12 @@ void Controller::drain(Line &line) noexcept {
         const size_t rounds = line.feed.round_bits.size() - (push ? 1 : 0);
         const auto wanted = static_cast<uint32_t>((static_cast<uint64_t>(line.oldest) << 16) | rounds);
         // A quiet enqueue is answered only when it was refused: nobody waits for that.
-        if (line.unread && (!push || response.request_id == wanted || response.request_id == GREETING)) {
+        if (line.unread && (!push || response.request_id == wanted || response.request_id >= SWAP)) {
             line.unread--;
             outstanding_--;
         }
-        if (!sound || response.status != Status::ok) tally.failed++;
+        if (response.request_id == SWAP && response.status == Status::ok) tally.swaps++;
+        if (!sound || (response.status != Status::ok && response.request_id != SWAP)) tally.failed++;
         if (sound && response.request_id == wanted && line.oldest < line.volume) {
             const auto index = static_cast<size_t>(line.oldest);
             const Line::Outstanding &sent = line.kept[index % KEPT];
@@ -171,6 +172,8 @@ void Controller::publish(Line &line) noexcept {
     line.next_ns += pace_.cycle_ns;
     line.at += bytes;
     line.round++;
+    if (pace_.swap_every_shots && line.round == 1 && line.volume % pace_.swap_every_shots == pace_.swap_every_shots - 1)
+        ask_for_swap(line);
     if (!last) return;
 
     line.kept[static_cast<size_t>(line.volume) % KEPT] = {now, lost_ns_};
@@ -204,6 +207,17 @@ void Controller::greet(Line &line, bool reset) noexcept {
         drain(line);
         looked_ns_ = now_ns();
     }
+}
+
+void Controller::ask_for_swap(Line &line) noexcept {
+    const Room room = line.up.reserve();
+    if (room.empty()) return;
+    uint8_t payload[16] = {};
+    std::memcpy(payload, &line.feed.decoder, 8);
+    line.up.publish(write_request(room, static_cast<uint32_t>(Function::swap_decoder), SWAP, static_cast<uint64_t>(now_ns()),
+                                  payload));
+    line.unread++;
+    outstanding_++;
 }
 
 void Controller::pause(Line &line) noexcept {

@@ -37,6 +37,7 @@ struct Pace {
     int64_t warm_shots = 200;          // of each feed, not counted in the histograms
     int64_t pause_every_shots = 0;     // of each feed; 0: never
     int64_t pause_ns = 0;              // sleep that long then, so that the kernel need not take the core
+    int64_t swap_every_shots = 0;      // ask for the next staged decoder in the middle of every so-manieth volume; 0: never
     int64_t timeout_ns = 2'000'000'000;  // without any answer: the run ends with an error
     int64_t gap_ns = 2'000;            // a longer time between two looks at the clock was taken by the machine
     int64_t nap_ns = 0;                // sleep until this long before the next round when it is further away; 0: spin
@@ -74,6 +75,7 @@ struct Tally {
     int64_t idle_rounds = 0;       // of policy idle
     int64_t waited_ns = 0;         // of policy wait, beyond one cycle
     int64_t most_outstanding = 0;  // volumes without an answer at one time
+    int64_t swaps = 0;             // that the host agreed to
     int64_t epochs = 0;            // changes of the decoder's epoch that the answers showed
     int64_t rounds = 0;            // published
 
@@ -109,6 +111,7 @@ private:
     void drain(Line &line) noexcept;
     void drain_all() noexcept;
     void greet(Line &line, bool reset) noexcept;
+    void ask_for_swap(Line &line) noexcept;
     void pause(Line &line) noexcept;
 
     Pace pace_;

@@ -26,7 +26,7 @@ struct Host::Seat {
 };
 
 // A link and those who speak over it.
-struct Host::Channel {
+struct Host::Channel final : Swapper {  // swaps that the controller asks for
     std::unique_ptr<Transport> link;
     bool wakes = false;
     Dispatcher dispatcher;
@@ -35,6 +35,12 @@ struct Host::Channel {
     int64_t expected_ns = 0;       // when the next frame should come
     int64_t round_ns = 200;        // the usual work for a frame that ends no volume
 
+    Status swap(int64_t decoder, int64_t) noexcept override {
+        for (const auto &seat : seats)
+            if (seat->seating.decoder == decoder)
+                return seat->seating.probe->slot().promote() ? Status::ok : Status::not_ready;
+        return Status::invalid_decoder;
+    }
     Seat *find(const Patch *patch) const noexcept {
         for (const auto &seat : seats)
             if (seat->seating.patch.get() == patch) return seat.get();
@@ -81,6 +87,7 @@ std::vector<int32_t> Host::add(std::unique_ptr<Transport> link, std::vector<Seat
     auto channel = std::make_unique<Channel>();
     channel->link = std::move(link);
     channel->wakes = wakes;
+    channel->dispatcher.swapper(channel.get());
     std::vector<int32_t> places;
     for (size_t place = 0; place < places_.size() && places.size() < patches.size(); place++)
         if (!places_[place]) places.push_back(static_cast<int32_t>(place));

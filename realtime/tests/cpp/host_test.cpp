@@ -156,6 +156,32 @@ static void swaps_lose_nothing() {
     CHECK(living.load() <= 2);  // the one in use and the one that was offered last
 }
 
+static void a_controller_asks_for_what_was_staged() {
+    Pace pace;
+    pace.swap_every_shots = 5;
+    std::atomic<int> living{0};
+    {
+        Loop loop({}, pace);
+        const int32_t place = loop.add(0, 100, 1, 3, standin::load(0, nullptr, &living), 10'000, 0);
+        SwapSlot &slot = loop.host.slot(place);
+        for (int i = 0; i < 18; i++) CHECK(slot.stage(standin::load(uint64_t(i) % 2 ? 0 : 1, nullptr, &living)));
+        loop.host.start();
+        loop.controller.run();
+        loop.host.stop();
+        const Tally &tally = loop.controller.tally(0);
+        CHECK(tally.shots == 100 && tally.swaps == 18 && tally.epochs == 18 && tally.failed == 0);  // two found nothing
+        // Asked for in volume 4, 9, ...: from the volume after it on, and not before.
+        for (size_t shot = 0; shot < 100; shot++) {
+            const size_t epoch = std::min<size_t>(shot / 5, 18);
+            CHECK(tally.epoch[shot] == epoch && tally.corrections[shot] >> 1 == (epoch % 2 ? 1u : 0u));
+        }
+        CHECK(slot.collect() == 18 && living.load() == 1);
+        for (uint64_t i = 0; i < SwapSlot::STAGE; i++) CHECK(slot.stage(standin::load(0, nullptr, &living)));
+        CHECK(!slot.stage(standin::load(0, nullptr, &living)));
+    }
+    CHECK(living.load() == 0);
+}
+
 static void patches_come_and_go() {
     HostSettings settings;
     settings.patches = 2;
@@ -217,6 +243,7 @@ int main() {
     a_slow_decoder_is_named();
     time_that_the_machine_took_is_not_the_decoders();
     swaps_lose_nothing();
+    a_controller_asks_for_what_was_staged();
     patches_come_and_go();
     a_host_that_naps();
     a_controller_without_a_host_gives_up();
