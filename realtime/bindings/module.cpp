@@ -3,8 +3,10 @@
 
 namespace nb = nanobind;
 
+void bind_controller(nb::module_ &);
 void bind_decoder(nb::module_ &);
 void bind_erasure(nb::module_ &);
+void bind_host(nb::module_ &);
 void bind_link(nb::module_ &);
 void bind_lookup(nb::module_ &);
 void bind_model(nb::module_ &);
@@ -16,8 +18,10 @@ NB_MODULE(_hot, m) {
     bind_model(m);
     bind_decoder(m);  // Compiled, the base of the others
     bind_erasure(m);
-    bind_link(m);
     bind_lookup(m);
     bind_union_find(m);
     bind_window(m);
+    bind_link(m);
+    bind_host(m);
+    bind_controller(m);
 }

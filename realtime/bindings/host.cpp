@@ -1,0 +1,172 @@
+#include "host.h"
+
+#include <nanobind/nanobind.h>
+#include <nanobind/ndarray.h>
+#include <nanobind/stl/shared_ptr.h>
+#include <nanobind/stl/string.h>
+#include <nanobind/stl/vector.h>
+
+#include "admission.h"
+#include "jitter.h"
+#include "null.h"
+#include "ring.h"
+#include "ring_transport.h"
+
+namespace nb = nanobind;
+using namespace nb::literals;
+
+namespace {
+
+using qdeck::Compiled;
+using qdeck::Detectors;
+using qdeck::Host;
+using Rows = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Frames = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
+using Counts = nb::ndarray<nb::numpy, uint64_t, nb::ndim<1>>;
+
+qdeck::Defects defects_of(const Rows &rows) {
+    qdeck::Defects shots(rows.shape(0));
+    for (size_t shot = 0; shot < rows.shape(0); shot++)
+        for (size_t detector = 0; detector < rows.shape(1); detector++)
+            if (rows(shot, detector)) shots[shot].push_back(static_cast<int32_t>(detector));
+    return shots;
+}
+
+// The compiled decoder is Python's: its reference is given back when the loop's last decoder of it is deleted.
+std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, const qdeck::Defects &shots, int64_t warm_ns) {
+    auto loaded = std::make_unique<qdeck::Loaded>();
+    loaded->decoder = compiled->decoder();
+    loaded->keeps = compiled;
+    qdeck::warm(*loaded->decoder, shots, warm_ns);
+    return loaded;
+}
+
+nb::dict granted_dict(const qdeck::Granted &granted) {
+    nb::dict told;
+    told["core"] = granted.core;
+    told["pinned"] = granted.pinned;
+    told["fifo"] = granted.fifo;
+    told["locked"] = granted.locked;
+    told["refusals"] = granted.refusals;
+    return told;
+}
+
+}  // namespace
+
+void bind_host(nb::module_ &m) {
+    nb::class_<qdeck::Null, Compiled>(m, "Null", "No decoder: the answer is always 0. The null control.").def(nb::init<>());
+
+    nb::class_<Detectors>(m, "Detectors", "The D matrix, compiled: which measurements make each detector.")
+        .def(nb::init<int64_t, const std::vector<std::vector<int64_t>> &, int64_t>(), "measurements"_a, "rows"_a,
+             "reach"_a = 0, "Raises ValueError for rows that name other measurements.")
+        .def_prop_ro("measurements", &Detectors::measurements)
+        .def("__len__", &Detectors::size);
+
+    nb::class_<qdeck::RingFile>(m, "Rings", "Shared memory with one ring to the host and one back.")
+        .def("__init__", [](qdeck::RingFile *self, uint32_t slots, uint32_t stride, bool wakes) {
+            new (self) qdeck::RingFile(qdeck::RingFile::create({slots, stride, wakes}, {slots, stride, false}));
+        }, "slots"_a = 1024, "stride"_a = 128, "wakes"_a = false);
+
+    nb::class_<qdeck::Wishes>(m, "Wishes", "What a thread asks of the operating system.")
+        .def("__init__", [](qdeck::Wishes *self, int core, int fifo, bool lock, bool shallow) {
+            new (self) qdeck::Wishes{core, fifo, lock, shallow};
+        }, "core"_a = -1, "fifo"_a = 0, "lock"_a = false, "shallow"_a = false);
+
+    nb::class_<Host>(m, "Host", "The real-time loop.")
+        .def("__init__", [](Host *self, const qdeck::Wishes &wishes, const std::string &ledger, int32_t patches,
+                            int32_t records, int64_t gap_ns, int64_t spin_ns, int64_t nap_ns, int64_t wake_early_ns) {
+            new (self) Host({wishes, ledger, patches, records, gap_ns, spin_ns, nap_ns, wake_early_ns, 64});
+        }, nb::kw_only(), "wishes"_a = qdeck::Wishes{}, "ledger"_a = "", "patches"_a = 16, "records"_a = 4096,
+             "gap_ns"_a = 2'000, "spin_ns"_a = -1, "nap_ns"_a = 50'000, "wake_early_ns"_a = 60'000)
+        .def("add", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder, int64_t cycle_ns,
+                       int64_t budget_ns, int policy, std::shared_ptr<Detectors> detectors, int32_t observables,
+                       std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
+            const qdeck::Defects defects = defects_of(shots);
+            nb::gil_scoped_release release;
+            qdeck::Seating seating = qdeck::seat_volumes(detectors, observables, load(compiled, defects, warm_ns));
+            seating.name = name;
+            seating.decoder = decoder;
+            seating.cycle_ns = cycle_ns;
+            seating.budget_ns = budget_ns;
+            seating.policy = static_cast<uint64_t>(policy);
+            std::vector<qdeck::Seating> seats;
+            seats.push_back(std::move(seating));
+            return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
+                            rings.shape(qdeck::Way::up).wakes)[0];
+        }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "detectors"_a,
+             "observables"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
+             "Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). Returns its place.")
+        .def("remove", &Host::remove, nb::call_guard<nb::gil_scoped_release>(), "place"_a)
+        .def("start", &Host::start, nb::call_guard<nb::gil_scoped_release>())
+        .def("stop", &Host::stop, nb::call_guard<nb::gil_scoped_release>())
+        .def("swap", [](Host &self, int32_t place, std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
+            const qdeck::Defects defects = defects_of(shots);
+            nb::gil_scoped_release release;
+            return self.slot(place).offer(load(compiled, defects, warm_ns));
+        }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
+             "Build and warm a decoder here, on this thread, and offer it; the epoch from which it answers.")
+        .def("stage", [](Host &self, int32_t place, std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
+            const qdeck::Defects defects = defects_of(shots);
+            nb::gil_scoped_release release;
+            return self.slot(place).stage(load(compiled, defects, warm_ns));
+        }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
+             "Like `swap`, but it takes over when the controller asks for it; False if too many wait already.")
+        .def("epoch", [](Host &self, int32_t place) { return self.slot(place).epoch(); }, "place"_a)
+        .def("collect", [](Host &self, int32_t place) { return self.slot(place).collect(); }, "place"_a,
+             nb::call_guard<nb::gil_scoped_release>(), "Delete the decoders that the loop has let go of; how many.")
+        .def_prop_ro("granted", [](const Host &self) { return granted_dict(self.granted()); });
+
+    m.def("ledger_layout", [] {
+        nb::list rows;
+        for (const qdeck::Field &field : qdeck::ledger_layout())
+            rows.append(nb::make_tuple(field.structure, field.name, field.offset, field.many, std::string(1, field.kind)));
+        return rows;
+    }, "Rows of (structure, field, offset, how many, kind) of the ledger; see ledger.h.");
+    m.attr("LEDGER_MAGIC") = qdeck::LEDGER_MAGIC;
+    m.attr("LEDGER_VERSION") = qdeck::LEDGER_VERSION;
+
+    m.def("jitter", [](int64_t for_ns, const qdeck::Wishes &wishes) {
+        auto jitter = std::make_unique<qdeck::Jitter>();
+        qdeck::Granted granted;
+        {
+            nb::gil_scoped_release release;
+            std::thread([&] {
+                granted = qdeck::settle(wishes);
+                qdeck::spin(*jitter, for_ns);
+            }).join();
+        }
+        nb::dict told;
+        told["spun_ns"] = jitter->spun_ns;
+        told["readings"] = jitter->readings;
+        told["switches"] = jitter->switches;
+        told["over_2us_per_s"] = jitter->per_second(2'000);
+        told["over_10us_per_s"] = jitter->per_second(10'000);
+        told["share_over_2us"] = jitter->share(2'000);
+        told["longest_ns"] = jitter->gaps.max.load();
+        told["granted"] = granted_dict(granted);
+        return told;
+    }, "for_ns"_a, "wishes"_a, "Spin on a thread of its own and tell what the machine took from it.");
+
+    m.def("measure", [](std::shared_ptr<Detectors> detectors, int32_t observables, std::shared_ptr<Compiled> compiled,
+                        const Rows &shots, const std::vector<uint32_t> &round_bits, const Frames &frames, size_t flush) {
+        const qdeck::Defects defects = defects_of(shots);
+        qdeck::Cost cost;
+        {
+            nb::gil_scoped_release release;
+            cost = qdeck::measure(detectors, observables, load(compiled, defects, 2'000'000), round_bits,
+                                  {frames.data(), frames.size()}, flush);
+        }
+        return nb::make_tuple(cost.round_ns, cost.last_ns, cost.last_p99_ns, cost.rounds);
+    }, "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, "round_bits"_a, "frames"_a, "flush"_a = 0,
+          "(mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) of a patch on this thread.");
+    m.def("refusal", [](const std::vector<nb::tuple> &tenants, const nb::tuple &candidate, double share, double together) {
+        const auto tenant = [](const nb::tuple &row) {
+            return qdeck::Tenant{{nb::cast<double>(row[0]), nb::cast<double>(row[1]), nb::cast<double>(row[2]),
+                                  nb::cast<int64_t>(row[3])}, nb::cast<int64_t>(row[4]), nb::cast<int64_t>(row[5])};
+        };
+        std::vector<qdeck::Tenant> all;
+        for (const nb::tuple &row : tenants) all.push_back(tenant(row));
+        return qdeck::refusal(all, tenant(candidate), {share, together});
+    }, "tenants"_a, "candidate"_a, "share"_a = 0.7, "together"_a = 0.9,
+          "Why a patch does not fit beside the others, or ''. Rows of (what `measure` gives, cycle_ns, budget_ns).");
+}

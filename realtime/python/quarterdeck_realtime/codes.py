@@ -1,0 +1,156 @@
+"""Codes to try the host on: circuits of Stim, volumes of raw measurements, and what PyMatching makes of them."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pymatching
+import stim
+
+__all__ = ["Experiment", "Shots", "code_circuit", "experiment"]
+
+Bits = npt.NDArray[np.bool_]
+Masks = npt.NDArray[np.uint64]
+Bytes = npt.NDArray[np.uint8]
+
+TASKS = {
+    "surface": "surface_code:rotated_memory_z",
+    "surface-x": "surface_code:rotated_memory_x",
+    "repetition": "repetition_code:memory",
+    "colour": "color_code:memory_xyz",
+}
+
+
+def code_circuit(code: str, distance: int, rounds: int, p: float) -> stim.Circuit:
+    """A memory experiment of Stim's with the same probability `p` on gates, idling data, measurements and resets.
+
+    `code` is one of surface, surface-x, repetition, colour. Raises ValueError for others and for distances that Stim does
+    not know (the colour code has odd ones).
+    """
+    if code not in TASKS:
+        raise ValueError(f"There is no code {code!r}: use one of {', '.join(TASKS)}.")
+    return stim.Circuit.generated(
+        TASKS[code],
+        distance=distance,
+        rounds=rounds,
+        after_clifford_depolarization=p,
+        before_round_data_depolarization=p,
+        before_measure_flip_probability=p,
+        after_reset_flip_probability=p,
+    )
+
+
+class Shots(msgspec.Struct, frozen=True):
+    """Sampled volumes. `lost` marks measurements whose atom was gone; their bits are random."""
+
+    measurements: Bits  # shots x measurements
+    detections: Bits  # shots x detectors
+    observables: Masks  # shots; bit k: observable k was flipped in truth
+    lost: Bits | None = None  # shots x measurements
+
+    def __len__(self) -> int:
+        return len(self.measurements)
+
+
+class Experiment(msgspec.Struct, frozen=True):
+    """A memory experiment as the host sees it: rounds of raw measurements, and the detectors that they make."""
+
+    name: str
+    circuit: stim.Circuit
+    dem: stim.DetectorErrorModel
+    round_bits: list[int]  # measurements of each round of a volume
+    detectors: list[list[int]]  # rows of the D matrix: the measurements of each detector
+    readouts: list[list[int]]  # the measurements of each observable
+
+    @property
+    def measurements(self) -> int:
+        """Of one volume."""
+        return sum(self.round_bits)
+
+    def sample(self, shots: int, seed: int, circuit: stim.Circuit | None = None, loss: float = 0.0) -> Shots:
+        """`shots` volumes, the same for the same seed and versions of Stim and numpy.
+
+        `circuit`: with other noise than this experiment's, as after a drift. `loss`: the probability that an atom is gone
+        when it is measured; its bit is then random.
+        """
+        source = self.circuit if circuit is None else circuit
+        measurements = source.compile_sampler(seed=seed).sample(shots)
+        lost = None
+        if loss:
+            random = np.random.default_rng(seed)
+            lost = random.random(measurements.shape) < loss
+            measurements = np.where(lost, random.random(measurements.shape) < 0.5, measurements)
+        converted = self.circuit.compile_m2d_converter().convert(measurements=measurements, separate_observables=True)
+        detections, flips = cast(tuple[Bits, Bits], converted)
+        return Shots(measurements, detections, masks(flips), lost)
+
+    def frames(self, shots: Shots) -> Bytes:
+        """The measurements as they go into frames: shots x bytes, each round starting at a byte, LSB first."""
+        ends = np.cumsum(self.round_bits)
+        parts = np.split(shots.measurements, ends[:-1], axis=1)
+        return np.ascontiguousarray(np.concatenate([np.packbits(part, axis=1, bitorder="little") for part in parts], axis=1))
+
+    def outcomes(self, shots: Shots) -> Bytes:
+        """The measurements as `enqueue_outcomes` has them: shots x measurements, 0, 1, or 2 for a lost atom."""
+        found = shots.measurements.astype(np.uint8)
+        return found if shots.lost is None else np.where(shots.lost, np.uint8(2), found)
+
+    def reference(self) -> pymatching.Matching:
+        """PyMatching for this experiment: the oracle."""
+        return pymatching.Matching.from_detector_error_model(self.dem)
+
+    def expected(self, shots: Shots) -> tuple[Masks, npt.NDArray[np.float64]]:
+        """What PyMatching answers to each shot, and the weight of its solution."""
+        found: Any = self.reference().decode_batch(shots.detections, return_weights=True)
+        predictions, weights = found
+        return masks(predictions), weights
+
+
+def masks(rows: npt.NDArray[Any]) -> Masks:
+    """Rows of at most 64 bits as one number each; bit k is column k."""
+    powers = np.left_shift(np.uint64(1), np.arange(rows.shape[1], dtype=np.uint64))
+    return np.asarray((rows.astype(np.uint64) * powers).sum(axis=1, dtype=np.uint64))
+
+
+def experiment(code: str, distance: int, p: float, rounds: int | None = None) -> Experiment:
+    """A memory experiment of `rounds` rounds (as many as the distance, by default) and a readout.
+
+    Raises ValueError where Stim cannot decompose the errors of the code into edges (the colour code): such a code has no
+    matching, and its experiment no `dem`; use `circuit_experiment` with your own decoder then.
+    """
+    rounds = distance if rounds is None else rounds
+    name = f"{code} d={distance} p={p:g}" + ("" if rounds == distance else f" rounds={rounds}")
+    return circuit_experiment(name, code_circuit(code, distance, rounds, p), decompose=code != "colour")
+
+
+def circuit_experiment(name: str, circuit: stim.Circuit, decompose: bool = True) -> Experiment:
+    """The experiment of any circuit whose detectors and observables are even without noise."""
+    round_bits: list[int] = []
+    detectors: list[list[int]] = []
+    readouts: list[list[int]] = [[] for _ in range(circuit.num_observables)]
+    come, adjacent = 0, False
+    for instruction in circuit.flattened():
+        gate = stim.gate_data(instruction.name)
+        if gate.produces_measurements:
+            many = len(instruction.target_groups())
+            if adjacent:
+                round_bits[-1] += many
+            else:
+                round_bits.append(many)
+            come += many
+        elif instruction.name in ("DETECTOR", "OBSERVABLE_INCLUDE"):
+            row = [come + target.value for target in instruction.targets_copy()]
+            if instruction.name == "DETECTOR":
+                detectors.append(sorted(row))
+            else:
+                readouts[round(instruction.gate_args_copy()[0])] += row
+        adjacent = gate.produces_measurements
+    steady = circuit.reference_sample()
+    for row in detectors + readouts:
+        if steady[row].sum() % 2:
+            raise ValueError(f"{name}: a detector or observable is odd without noise; the host expects even ones.")
+    dem = circuit.detector_error_model(decompose_errors=decompose)
+    return Experiment(name, circuit, dem, round_bits, detectors, readouts)

@@ -1,0 +1,54 @@
+// Whether one more logical qubit fits onto a host: by what its volumes cost when they were tried, not by what they should.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "detectors.h"
+#include "histogram.h"
+#include "swap.h"
+
+namespace qdeck {
+
+// Some shots as defects, for warming decoders and for measuring them.
+using Defects = std::vector<std::vector<int32_t>>;
+
+// Decodes them until `for_ns` have passed, at least once each: memory is touched, caches and branches are warm.
+void warm(Decoder &decoder, const Defects &shots, int64_t for_ns) noexcept;
+
+// Of one patch, in nanoseconds of the loop.
+struct Cost {
+    double round_ns = 0;      // mean, of an enqueue that ends no volume
+    double last_ns = 0;       // mean, of the one that does, with its decoding
+    double last_p99_ns = 0;
+    int64_t rounds = 1;       // of a volume
+    // The share of one core that it takes at this cycle.
+    double share(int64_t cycle_ns) const noexcept {
+        return (round_ns * static_cast<double>(rounds - 1) + last_ns) / static_cast<double>(rounds * cycle_ns);
+    }
+};
+
+// Runs frames of these measurements (as a controller's feed has them) through a patch of their own, on this thread.
+// Throws std::invalid_argument if they are not what the detectors expect. `flush` bytes are touched before each frame:
+// on a host with many patches, another one's data is in the caches.
+Cost measure(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded,
+             const std::vector<uint32_t> &round_bits, std::span<const uint8_t> bits, size_t flush = 0);
+
+struct Tenant {
+    Cost cost;
+    int64_t cycle_ns = 1000;
+    int64_t budget_ns = 10'000;
+};
+
+struct Bounds {
+    double share = 0.7;        // of the core, of all patches together
+    double together = 0.9;     // of the shortest budget: all patches may end a volume in the same moment
+};
+
+// Empty: it fits. Otherwise the reason, with figures, and what would help.
+std::string refusal(const std::vector<Tenant> &tenants, const Tenant &candidate, const Bounds &bounds = {});
+
+}  // namespace qdeck

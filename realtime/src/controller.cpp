@@ -1,0 +1,318 @@
+#include "controller.h"
+
+#include <algorithm>
+#include <cstring>
+#include <ctime>
+#include <stdexcept>
+
+#include "clock.h"
+#include "frame.h"
+
+namespace qdeck {
+
+static constexpr size_t KEPT = 4096;  // volumes of one feed that may be without an answer
+static constexpr uint32_t NO_REACTION = UINT32_MAX;
+static constexpr uint32_t GREETING = UINT32_MAX, SWAP = UINT32_MAX - 1;  // request ids
+
+struct Controller::Line {
+    Feed feed;
+    Producer up;
+    Consumer down;
+    Tally tally;
+    size_t volume_bytes;
+
+    int64_t volume = 0;    // the next one to publish from, of shots x laps
+    int64_t lap_shot = 0;  // the same within the lap
+    size_t round = 0;
+    size_t at = 0;         // byte of the volume
+    int64_t next_ns = 0;
+    int64_t unread = 0;    // responses that are still to come
+    int last_epoch = -1;
+
+    struct Outstanding {
+        int64_t published_ns, lost_ns;
+    };
+    std::vector<Outstanding> kept = std::vector<Outstanding>(KEPT);
+    int64_t oldest = 0;    // the first volume without an answer
+
+    Line(Feed fed, Producer producer, Consumer consumer)
+        : feed(std::move(fed)), up(std::move(producer)), down(std::move(consumer)), volume_bytes(feed.volume_bytes()) {
+        const size_t all = static_cast<size_t>(volumes());
+        tally.reaction_ns.assign(all, NO_REACTION);
+        tally.corrections.assign(all, 0);
+        tally.epoch.assign(all, 0);
+        tally.gap_ns.assign(all, 0);
+    }
+    int64_t volumes() const noexcept { return feed.shots * feed.laps; }
+};
+
+size_t Feed::volume_bytes() const noexcept {
+    size_t bytes = 0;
+    for (const uint32_t many : round_bits) bytes += (many + 7) / 8;
+    return bytes;
+}
+
+void Feed::check() const {
+    auto refuse = [](const std::string &why) { throw std::invalid_argument("a feed " + why); };
+    if (round_bits.empty() || round_bits.size() > 65'000) refuse("has 1 to 65000 rounds in a volume");
+    if (std::count(round_bits.begin(), round_bits.end(), 0u)) refuse("has at least one measurement in each round");
+    if (shots < 1 || laps < 1) refuse("has at least one shot and one lap");
+    if (bits.size() != static_cast<size_t>(shots) * volume_bytes())
+        refuse("of " + std::to_string(shots) + " shots has " + std::to_string(shots * static_cast<int64_t>(volume_bytes())) +
+               " bytes of measurements, not " + std::to_string(bits.size()));
+    if (observables < 1 || observables > 64) refuse("has 1 to 64 observables");
+    for (const auto *answers : {&expected, &actual})
+        if (!answers->empty() && answers->size() != static_cast<size_t>(shots))
+            refuse("has one expected and one actual answer for each shot, or none");
+}
+
+Controller::Controller(const Pace &pace) : pace_(pace) {
+    if (pace.cycle_ns < 1 || pace.budget_ns < 1 || pace.timeout_ns < 1)
+        throw std::invalid_argument("a cycle, a budget and a timeout are at least 1 ns");
+}
+
+Controller::~Controller() = default;
+
+void Controller::add(Feed feed, Producer up, Consumer down) {
+    feed.check();
+    lines_.push_back(std::make_unique<Line>(std::move(feed), std::move(up), std::move(down)));
+}
+
+const Tally &Controller::tally(size_t feed) const noexcept { return lines_[feed]->tally; }
+
+int64_t Controller::look() noexcept {
+    const int64_t now = now_ns(), gap = now - looked_ns_;
+    if (gap > pace_.gap_ns && looked_ns_) {
+        gaps_++;
+        lost_ns_ += gap;
+    }
+    looked_ns_ = now;
+    return now;
+}
+
+static void sleep_until(int64_t until_ns) noexcept {
+    const timespec until{static_cast<time_t>(until_ns / 1'000'000'000), static_cast<long>(until_ns % 1'000'000'000)};
+    clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &until, nullptr);
+}
+
+void Controller::drain(Line &line) noexcept {
+    bool there = false;
+    for (Bytes frame = line.down.peek(there); there; frame = line.down.peek(there)) {
+        const int64_t now = look();
+        answered_ns_ = now;
+        Response response;
+        const bool sound = parse(frame, response) == Fault::none;
+        Tally &tally = line.tally;
+        const bool push = pace_.dialect == Dialect::push;
+        const size_t rounds = line.feed.round_bits.size() - (push ? 1 : 0);
+        const auto wanted = static_cast<uint32_t>((static_cast<uint64_t>(line.oldest) << 16) | rounds);
+        // A quiet enqueue is answered only when it was refused: nobody waits for that.
+        if (line.unread && (!push || response.request_id == wanted || response.request_id >= SWAP)) {
+            line.unread--;
+            outstanding_--;
+        }
+        if (response.request_id == SWAP && response.status == Status::ok) tally.swaps++;
+        if (!sound || (response.status != Status::ok && response.request_id != SWAP)) tally.failed++;
+        if (sound && response.request_id == wanted && line.oldest < line.volume) {
+            const auto index = static_cast<size_t>(line.oldest);
+            const Line::Outstanding &sent = line.kept[index % KEPT];
+            if (response.status == Status::ok) {
+                uint64_t answer = 0;
+                std::memcpy(&answer, response.result.data(), std::min<size_t>(response.result.size(), 8));
+                const int64_t reaction = now - sent.published_ns;
+                const auto shot = static_cast<size_t>(line.oldest % line.feed.shots);
+                tally.shots++;
+                tally.corrections[index] = answer;
+                tally.reaction_ns[index] = static_cast<uint32_t>(std::min<int64_t>(reaction, NO_REACTION - 1));
+                tally.gap_ns[index] = static_cast<uint32_t>(std::min<int64_t>(lost_ns_ - sent.lost_ns, NO_REACTION));
+                tally.epoch[index] = response.tell.epoch;
+                if (line.last_epoch >= 0 && line.last_epoch != response.tell.epoch) tally.epochs++;
+                line.last_epoch = response.tell.epoch;
+                if (!line.feed.expected.empty()) tally.differ += answer != line.feed.expected[shot];
+                if (!line.feed.actual.empty()) tally.logical_errors += answer != line.feed.actual[shot];
+                tally.heuristic += (response.tell.flags & tell::heuristic) != 0;
+                if (line.oldest >= pace_.warm_shots) {
+                    tally.reaction.record(reaction);
+                    tally.misses += reaction > pace_.budget_ns;
+                    tally.told_late += (response.tell.flags & tell::late) != 0;
+                }
+            }
+            line.oldest++;
+        }
+        line.down.pop();
+    }
+}
+
+void Controller::drain_all() noexcept {
+    if (!outstanding_) {
+        answered_ns_ = looked_ns_;
+        return;
+    }
+    for (const auto &line : lines_)
+        if (line->unread) drain(*line);
+}
+
+void Controller::publish(Line &line) noexcept {
+    const size_t bits = line.feed.round_bits[line.round], bytes = (bits + 7) / 8;
+    const bool last = line.round + 1 == line.feed.round_bits.size();
+    const auto counter = static_cast<int64_t>((static_cast<uint64_t>(line.volume) << 16) | line.round);
+    const bool push = pace_.dialect == Dialect::push;
+    const uint8_t *from = line.feed.bits.data() + static_cast<size_t>(line.lap_shot) * line.volume_bytes + line.at;
+    const Enqueue enqueue{line.feed.decoder, counter, 0, static_cast<int64_t>(bits), {from, bytes}};
+    const uint8_t flags = push ? static_cast<uint8_t>(ask::quiet | ask::ordered | (last ? ask::push | ask::tell : 0)) : 0;
+    const Room room = line.up.reserve();
+    const int64_t now = look();
+    line.up.publish(write_enqueue(room, static_cast<uint32_t>(counter), static_cast<uint64_t>(now), enqueue, flags));
+    line.tally.slipped += now - line.next_ns > pace_.cycle_ns / 2;
+    line.tally.rounds++;
+    if (!push) {
+        line.unread++;
+        outstanding_++;
+    }
+    line.next_ns += pace_.cycle_ns;
+    line.at += bytes;
+    line.round++;
+    if (pace_.swap_every_shots && line.round == 1 && line.volume % pace_.swap_every_shots == pace_.swap_every_shots - 1)
+        ask_for_swap(line);
+    if (!last) return;
+
+    line.kept[static_cast<size_t>(line.volume) % KEPT] = {now, lost_ns_};
+    if (!push) {
+        const Get get{line.feed.decoder, line.feed.observables, false};
+        while (line.up.reserve().empty()) drain(line);
+        const uint8_t told = ask::tell;
+        line.up.publish(write_get(line.up.reserve(), static_cast<uint32_t>(counter + 1), static_cast<uint64_t>(now), get, told));
+    }
+    line.unread++;
+    outstanding_++;
+    line.round = line.at = 0;
+    line.volume++;
+    if (++line.lap_shot == line.feed.shots) line.lap_shot = 0;
+    line.tally.most_outstanding = std::max(line.tally.most_outstanding, line.volume - line.oldest);
+}
+
+// A request that changes nothing, and its answer: a host that napped is awake then. Or, at the start, a reset: the counters
+// begin anew.
+void Controller::greet(Line &line, bool reset) noexcept {
+    uint8_t payload[8];
+    std::memcpy(payload, &line.feed.decoder, sizeof payload);
+    const Function function = reset ? Function::reset_decoder : Function::heartbeat;
+    line.up.publish(write_request(line.up.reserve(), static_cast<uint32_t>(function), GREETING,
+                                  static_cast<uint64_t>(now_ns()), payload));
+    line.unread++;
+    outstanding_++;
+    looked_ns_ = answered_ns_ = now_ns();
+    const int64_t until = looked_ns_ + pace_.timeout_ns;
+    while (line.unread && looked_ns_ < until) {
+        drain(line);
+        looked_ns_ = now_ns();
+    }
+}
+
+void Controller::ask_for_swap(Line &line) noexcept {
+    const Room room = line.up.reserve();
+    if (room.empty()) return;
+    uint8_t payload[16] = {};
+    std::memcpy(payload, &line.feed.decoder, 8);
+    line.up.publish(write_request(room, static_cast<uint32_t>(Function::swap_decoder), SWAP, static_cast<uint64_t>(now_ns()),
+                                  payload));
+    line.unread++;
+    outstanding_++;
+}
+
+void Controller::pause(Line &line) noexcept {
+    sleep_until(now_ns() + pace_.pause_ns);
+    greet(line, false);
+    line.next_ns = looked_ns_ + pace_.cycle_ns;
+}
+
+bool Controller::due(Line &line) noexcept {
+    for (;;) {
+        drain_all();
+        const int64_t now = look();
+        if (now >= line.next_ns) break;
+        if (pace_.nap_ns && !outstanding_ && line.next_ns - now > 2 * pace_.nap_ns) {
+            sleep_until(line.next_ns - pace_.nap_ns);
+            looked_ns_ = answered_ns_ = now_ns();
+        }
+        pause_cpu();
+    }
+    if (line.round == 0 && line.oldest < line.volume &&
+        (pace_.policy != Policy::defer || line.volume - line.oldest >= static_cast<int64_t>(KEPT))) {
+        // An answer is missing. A lone qubit waits for the moment itself, one of many for its next turn.
+        int64_t now = looked_ns_;
+        if (lines_.size() == 1)
+            while (line.oldest < line.volume && now - answered_ns_ < pace_.timeout_ns) {
+                drain_all();
+                now = look();
+            }
+        else
+            now += pace_.cycle_ns;
+        if (pace_.policy == Policy::idle) {
+            const int64_t rounds = (now - line.next_ns + pace_.cycle_ns - 1) / pace_.cycle_ns;
+            line.tally.idle_rounds += rounds;
+            line.next_ns += rounds * pace_.cycle_ns;
+        } else {
+            const int64_t cycles = (now - line.next_ns) / pace_.cycle_ns;
+            line.tally.waited_ns += now - line.next_ns;
+            line.next_ns = lines_.size() == 1 ? now : line.next_ns + std::max<int64_t>(1, cycles) * pace_.cycle_ns;
+        }
+        return false;
+    }
+    return true;
+}
+
+void Controller::run(const std::atomic<bool> *stop) {
+    std::stable_sort(lines_.begin(), lines_.end(),
+                     [](const auto &a, const auto &b) { return a->feed.phase_ns < b->feed.phase_ns; });
+    looked_ns_ = answered_ns_ = now_ns();
+    for (const auto &line : lines_) {
+        greet(*line, true);
+        if (line->unread)
+            throw std::runtime_error("no answer for " + std::to_string(pace_.timeout_ns / 1'000'000) +
+                                     " ms: is the host running, and does it serve these decoders?");
+    }
+    const int64_t start = now_ns() + 50'000;
+    size_t busy = 0;
+    for (const auto &line : lines_) {
+        line->next_ns = start + line->feed.phase_ns;
+        busy += line->volume < line->volumes();
+    }
+    auto stopped = [&] { return stop && stop->load(std::memory_order_relaxed); };
+    auto patient = [&] {
+        if (outstanding_ && looked_ns_ - answered_ns_ > pace_.timeout_ns)
+            throw std::runtime_error("no answer for " + std::to_string(pace_.timeout_ns / 1'000'000) +
+                                     " ms in the middle of a run: was the host stopped?");
+    };
+    while (busy && !stopped()) {
+        for (const auto &each : lines_) {
+            Line &line = *each;
+            if (line.volume == line.volumes()) continue;
+            if (pace_.pause_every_shots && line.round == 0 && line.volume && line.oldest == line.volume &&
+                line.volume % pace_.pause_every_shots == 0 && lines_.size() == 1)
+                pause(line);
+            if (!due(line)) {
+                patient();
+                continue;
+            }
+            for (bool counted = false; line.up.reserve().empty(); counted = true) {
+                if (!counted) line.tally.full++;
+                drain_all();
+                look();
+                patient();
+                if (stopped()) return;
+            }
+            publish(line);
+            busy -= line.volume == line.volumes();
+        }
+    }
+    while (outstanding_ && !stopped()) {
+        drain_all();
+        look();
+        patient();
+    }
+    for (const auto &line : lines_) line->tally.lost = line->volume - line->tally.shots;
+    ran_ns_ = looked_ns_ - start;
+}
+
+}  // namespace qdeck

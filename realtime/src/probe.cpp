@@ -1,0 +1,75 @@
+#include "probe.h"
+
+#include <cstring>
+
+#include "clock.h"
+
+namespace qdeck {
+
+VolumeProbe::VolumeProbe(std::unique_ptr<Loaded> first, size_t most_defects)
+    : Probe(std::move(first)), live_(slot_.current().decoder.get()), defects_(most_defects) {}
+
+void VolumeProbe::begin() noexcept {
+    live_->begin();
+    many_ = 0;
+    fits_ = true;
+}
+
+void VolumeProbe::add(std::span<const int32_t> defects) noexcept {
+    live_->add(defects);
+    fits_ = fits_ && defects.size() <= defects_.size() - many_;
+    if (!fits_ || defects.empty()) return;
+    std::memcpy(defects_.data() + many_, defects.data(), defects.size_bytes());
+    many_ += defects.size();
+}
+
+Answer VolumeProbe::finish() noexcept {
+    started_ns_ = now_ns();
+    const Answer answer = live_->finish();
+    ended_ns_ = now_ns();
+    heuristic_ = answer.quality == Quality::heuristic;
+    return answer;
+}
+
+void VolumeProbe::swap(Patch &patch) noexcept {
+    if (!slot_.take()) return;
+    live_ = slot_.current().decoder.get();
+    static_cast<VolumePatch &>(patch).use(*this, epoch());
+}
+
+int64_t VolumeProbe::time_again(std::span<const int32_t> defects) noexcept {
+    const auto once = [&] {
+        live_->begin();
+        live_->add(defects);
+        live_->finish();
+    };
+    once();  // for the caches
+    const int64_t start = now_ns();
+    once();
+    return now_ns() - start;
+}
+
+StreamProbe::StreamProbe(std::unique_ptr<Loaded> first) noexcept
+    : Probe(std::move(first)), live_(slot_.current().stream.get()) {}
+
+Committed StreamProbe::round(std::span<const int32_t> defects) noexcept {
+    started_ns_ = now_ns();
+    const Committed committed = live_->round(defects);
+    ended_ns_ = now_ns();
+    return committed;
+}
+
+Committed StreamProbe::close(std::span<const int32_t> defects) noexcept {
+    started_ns_ = now_ns();
+    const Committed committed = live_->close(defects);
+    ended_ns_ = now_ns();
+    return committed;
+}
+
+void StreamProbe::swap(Patch &patch) noexcept {
+    if (!slot_.take()) return;
+    live_ = slot_.current().stream.get();
+    static_cast<StreamPatch &>(patch).use(*this, epoch());
+}
+
+}  // namespace qdeck

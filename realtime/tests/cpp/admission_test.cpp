@@ -1,0 +1,42 @@
+#include "admission.h"
+#include "check.h"
+#include "standin.h"
+
+#include <stdexcept>
+
+using namespace qdeck;
+
+int main() {
+    // Costs are what was measured: a decoder that spins for 50 us costs at least that, a parity much less.
+    const std::vector<uint32_t> rounds{9, 9};
+    const std::vector<uint8_t> bits(40 * 4, 0x55);
+    std::atomic<int64_t> busy{50'000};
+    const Cost slow = measure(standin::plain(18), 3, standin::load(0, &busy), rounds, bits);
+    const Cost fast = measure(standin::plain(18), 3, standin::load(0), rounds, bits);
+    CHECK(slow.last_ns >= 50'000 && slow.last_p99_ns >= 49'000 && slow.rounds == 2);
+    CHECK(fast.round_ns > 0 && fast.last_ns > 0);
+    bool refused = false;
+    try {
+        measure(standin::plain(17), 3, standin::load(0), rounds, bits);
+    } catch (const std::invalid_argument &) {
+        refused = true;
+    }
+    CHECK(refused);
+
+    const Tenant patch{{100, 700, 1000, 8}, 1'000'000, 1'000'000};
+    CHECK(patch.cost.share(1'000'000) > 1.7e-4 && patch.cost.share(1'000'000) < 1.8e-4);
+    CHECK(refusal({}, patch).empty());
+    // All at once: 700 ns each, 900 us are allowed.
+    CHECK(refusal(std::vector<Tenant>(1280, patch), patch).empty());
+    CHECK(refusal(std::vector<Tenant>(1290, patch), patch).find("together, the last one is answered") != std::string::npos);
+    // By the core: eight rounds of 1 us cost 1400 ns of 8000.
+    const Tenant hasty{{100, 700, 1000, 8}, 1'000, 100'000};
+    CHECK(refusal(std::vector<Tenant>(3, hasty), hasty).find("above the bound of 70.0 %") == std::string::npos);
+    CHECK(refusal(std::vector<Tenant>(4, hasty), hasty).find("17.5 % of the core, and all 5 together 87.5 %") !=
+          std::string::npos);
+
+    {
+        standin::ParityDecoder decoder(0, nullptr, nullptr);
+        warm(decoder, {{1, 2}, {}, {3}}, 0);
+    }
+}

@@ -1,0 +1,119 @@
+// What the controller sends, looked at by a host that is written out here.
+#include "check.h"
+#include "controller.h"
+#include "frame.h"
+
+#include <stdexcept>
+#include <thread>
+#include <vector>
+
+using namespace qdeck;
+
+static Feed feed_of(int64_t shots) {
+    Feed feed;
+    feed.decoder = 9;
+    feed.round_bits = {9, 3};
+    feed.shots = shots;
+    for (int64_t shot = 0; shot < shots; shot++)
+        for (const uint8_t byte : {uint8_t(shot), uint8_t(1), uint8_t(5)}) feed.bits.push_back(byte);
+    return feed;
+}
+
+// Answers everything that asks for an answer: corrections are the shot's number, refused ones are bad requests.
+struct Clerk {
+    Consumer up;
+    Producer down;
+    int64_t refuse = -1;  // this shot
+    std::vector<Request> seen;
+    std::vector<Enqueue> rounds;
+    std::vector<uint8_t> first_bytes;
+    explicit Clerk(const RingFile &rings) : up(rings.consumer(Way::up)), down(rings.producer(Way::down)) {}
+    void run(size_t enqueues) {
+        while (rounds.size() < enqueues || up.ready()) {
+            bool there = false;
+            const Bytes frame = up.peek(there);
+            if (!there) {
+                std::this_thread::yield();
+                continue;
+            }
+            Request request;
+            CHECK(parse(frame, request) == Fault::none);
+            Enqueue enqueue;
+            const bool enqueued = request.function == static_cast<uint32_t>(Function::enqueue_syndromes);
+            if (enqueued) {
+                CHECK(parse(request.payload, enqueue));
+                rounds.push_back(enqueue);
+                first_bytes.push_back(enqueue.bits[0]);
+            }
+            seen.push_back(request);
+            const auto shot = static_cast<uint8_t>(rounds.empty() ? 0 : rounds.back().counter >> 16);
+            const bool corrections = (request.ask & ask::push) || request.function == static_cast<uint32_t>(Function::get_corrections);
+            if (!(request.ask & ask::quiet) || corrections) {
+                const Tell told{static_cast<uint8_t>(shot / 2), 0, 0};
+                const bool refused = corrections && shot == refuse;
+                down.publish(write_response(down.reserve(), refused ? Status::bad_request : Status::ok, request.request_id,
+                                            request.ptp_ns, corrections && !refused ? Bytes(&shot, 1) : Bytes(), &told));
+            }
+            up.pop();
+        }
+    }
+};
+
+static void it_speaks_as_it_should(Dialect dialect) {
+    const RingFile rings = RingFile::create({64, 128, false}, {64, 128, false});
+    Pace pace;
+    pace.dialect = dialect;
+    pace.warm_shots = 1;
+    Controller controller(pace);
+    Feed feed = feed_of(6);
+    feed.expected = {0, 1, 2, 3, 0, 5};
+    feed.actual = {0, 0, 0, 3, 4, 5};
+    feed.laps = 2;
+    controller.add(feed, rings.producer(Way::up), rings.consumer(Way::down));
+    Clerk clerk(rings);
+    clerk.refuse = 5;
+    std::thread host([&] { clerk.run(24); });
+    controller.run();
+    host.join();
+    const Tally &tally = controller.tally(0);
+    // Shots 6 to 11 are the second lap: answered as 6 to 11, which nobody expected.
+    CHECK(tally.shots == 11 && tally.failed == 1 && tally.lost == 1 && tally.rounds == 24);
+    CHECK(tally.differ == 1 + 6 && tally.logical_errors == 2 + 6);
+    CHECK(tally.corrections[4] == 4 && tally.corrections[11] == 11);
+    CHECK(tally.reaction_ns[5] == UINT32_MAX && tally.reaction_ns[4] != UINT32_MAX);
+    CHECK(tally.reaction.count == 10);  // of twelve one warmed up and one was refused
+    CHECK(tally.epochs == 5 && tally.epoch[4] == 2);
+    CHECK(clerk.seen[0].function == static_cast<uint32_t>(Function::reset_decoder));
+    for (size_t i = 0; i < clerk.rounds.size(); i++) {
+        CHECK(clerk.rounds[i].decoder == 9 && clerk.rounds[i].counter == int64_t((i / 2) << 16 | i % 2));
+        CHECK(clerk.rounds[i].syndromes == (i % 2 ? 3 : 9));
+        CHECK(clerk.first_bytes[i] == (i % 2 ? 5 : i / 2 % 6));
+    }
+    CHECK(clerk.seen.size() == 1 + 24 + (dialect == Dialect::plain ? 12 : 0));
+}
+
+static void nonsense_is_refused() {
+    const RingFile rings = RingFile::create({64, 128, false}, {64, 128, false});
+    Controller controller(Pace{});
+    for (int kind = 0; kind < 5; kind++) {
+        Feed feed = feed_of(2);
+        if (kind == 0) feed.round_bits.clear();
+        if (kind == 1) feed.bits.pop_back();
+        if (kind == 2) feed.observables = 65;
+        if (kind == 3) feed.expected = {1};
+        if (kind == 4) feed.laps = 0;
+        bool refused = false;
+        try {
+            controller.add(feed, rings.producer(Way::up), rings.consumer(Way::down));
+        } catch (const std::invalid_argument &) {
+            refused = true;
+        }
+        CHECK(refused);
+    }
+}
+
+int main() {
+    it_speaks_as_it_should(Dialect::push);
+    it_speaks_as_it_should(Dialect::plain);
+    nonsense_is_refused();
+}
