@@ -245,6 +245,8 @@ def settings_page(module: Any) -> str:
     own = [
         ("`driver`", "text", "", f"its kind: {', '.join(code(kind) for kind in sorted(KINDS))}, or a plug-in's"),
         ("`slice_shots`", "integer", "what `[policy]` makes of it", "the most shots of a slice"),
+        ("`realtime`", "text", "", "where its real-time host is, for people to read; with `decoders`"),
+        ("`decoders`", "integer", "", "how many logical qubits that host decodes; sessions reserve them"),
         ("others", "", "", "settings of the driver; `qdeck serve` names them when one is wrong"),
     ]
     parts += [table(("Key", "Type", "Default", "Meaning"), own)]

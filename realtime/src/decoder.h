@@ -10,10 +10,12 @@
 
 namespace qdeck {
 
-// Two defects that were matched; `b` is BOUNDARY for one that was matched to the boundary.
+// Two defects that were matched; `b` is BOUNDARY for one that was matched to the boundary. `observables`: those that the
+// path between them flips; the exclusive or over all pairs is the answer's.
 struct Pair {
     int32_t a;
     int32_t b;
+    uint64_t observables;
 };
 
 enum class Quality : uint8_t {
@@ -35,6 +37,12 @@ public:
     virtual void begin() noexcept = 0;
     // Defects (detectors that fired) as they arrive, each at most once in a shot; work may be done here in advance.
     virtual void add(std::span<const int32_t> defects) noexcept = 0;
+    // Edges of the model that were erased in this shot (a lost atom's, say): they flip with probability 1/2, so their weight is
+    // 0 until the next `begin`. False from a decoder that cannot take account of it.
+    virtual bool erase(std::span<const int32_t> edges) noexcept {
+        static_cast<void>(edges);
+        return false;
+    }
     // The answer for all defects since `begin`.
     virtual Answer finish() noexcept = 0;
     // The matched pairs behind the last answer; empty for decoders that do not pair. Valid until the next `begin`.

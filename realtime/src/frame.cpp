@@ -217,6 +217,14 @@ bool mark_late(Room response, int64_t late_ns) noexcept {
     return true;
 }
 
+bool mark_epoch(Room response, uint64_t epoch) noexcept {
+    Response parsed;
+    if (parse(Bytes(response), parsed) != Fault::none || !parsed.told)
+        return false;
+    response[parsed.bytes - EXTENSION_BYTES + 4] = static_cast<uint8_t>(epoch);
+    return true;
+}
+
 bool Batch::next(Bytes &frame) noexcept {
     if (rest_.empty() || fault_ != Fault::none)
         return false;

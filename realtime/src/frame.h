@@ -140,6 +140,7 @@ size_t write_response(Room out, Status status, uint32_t request_id, uint64_t ptp
 
 // Sets or clears the deadline's part of a response that was written with an extension; false if it has none.
 bool mark_late(Room response, int64_t late_ns) noexcept;
+bool mark_epoch(Room response, uint64_t epoch) noexcept;  // the same for the decoder's epoch
 
 // The frames of a batch, one after the other: `next` is false at the end or at the first that is not a frame (`fault`).
 class Batch {

@@ -253,6 +253,11 @@ std::span<const Pair> MatchingDecoder::pairs() noexcept {
         const Basis &basis = *part.basis;
         if (tiles.count <= options_.direct)
             mates(part);
+        auto outward = [&](int32_t i) {  // what the path to the boundary flips
+            if (basis.masked())
+                return basis.bound_masks[size_t(part.locals[i])];
+            return tiles.bounds[i] & 1 ? basis.flip : uint64_t{0};
+        };
         for (int32_t i = 0; i < tiles.count; i++) {
             const int32_t mate = tiles.mate[i];
             if (mate > i)
@@ -261,12 +266,14 @@ std::span<const Pair> MatchingDecoder::pairs() noexcept {
             if (mate >= 0) {
                 const int32_t other = basis.detectors[size_t(part.locals[mate])];
                 if ((tiles.word(i, mate) | 1) < (tiles.bounds[i] & ~1) + (tiles.bounds[mate] & ~1)) {
-                    pairs_[pair_count_++] = {other, detector};
+                    const uint64_t path = tiles.word(i, mate) & 1 ? basis.flip : 0;
+                    pairs_[pair_count_++] = {other, detector,
+                                             basis.masked() ? basis.mask(part.locals[i], part.locals[mate]) : path};
                     continue;
                 }
-                pairs_[pair_count_++] = {other, BOUNDARY};
+                pairs_[pair_count_++] = {other, BOUNDARY, outward(mate)};
             }
-            pairs_[pair_count_++] = {detector, BOUNDARY};
+            pairs_[pair_count_++] = {detector, BOUNDARY, outward(i)};
         }
     }
     return {pairs_, size_t(pair_count_)};

@@ -128,3 +128,35 @@ def test_a_bad_import_does_nothing(daemon: Daemon, wrong: dict[str, Any]) -> Non
     assert daemon.http.get("/v1/tasks").json()["items"] == []
     with nobody(daemon) as http:
         assert http.post("/v1/tasks/import", json={"tasks": [DONE]}).status_code == 403
+
+
+def test_decoders_of_a_real_time_host_are_reserved_by_sessions(database: str, tmp_path: Path) -> None:
+    device = {"driver": "fake", "realtime": "qnode1, rings of socket /run/qdeck/d7.sock", "decoders": 4}
+    with Daemon(tmp_path, database, {"fake": device}) as daemon:
+        opened = daemon.http.post("/v1/sessions", json={"device": "fake", "decoders": 3})
+        assert opened.status_code == 201 and opened.json()["decoders"] == 3
+        daemon.kill()
+        daemon.start()
+        host = daemon.http.get("/v1/devices/fake").json()["realtime"]
+        assert host == {"host": device["realtime"], "decoders": 4, "free": 1}
+        refused = daemon.http.post("/v1/sessions", json={"device": "fake", "decoders": 2})
+        assert refused.status_code == 409 and "1 of 4 decoders free" in refused.text
+        assert daemon.http.delete(f"/v1/sessions/{opened.json()['id']}").status_code == 200
+        assert daemon.http.post("/v1/sessions", json={"device": "fake", "decoders": 4}).status_code == 201
+
+
+@pytest.mark.parametrize(
+    ("settings", "why"),
+    [
+        ({"decoders": 0, "realtime": "x"}, "decoders: 0 is not a number of logical qubits"),
+        ({"decoders": 4}, "where its real-time host is"),
+        ({"realtime": "x"}, "`decoders` with it"),
+        ({"slice_shots": "many"}, "is not a number of shots"),
+    ],
+    ids=lambda value: str(value),
+)
+def test_settings_of_a_device_that_make_no_sense(tmp_path: Path, settings: dict[str, Any], why: str) -> None:
+    daemon = Daemon(tmp_path, devices={"fake": {"driver": "fake", **settings}})
+    daemon.start(0.0)
+    assert daemon.process is not None and daemon.process.wait(20) != 0
+    assert why in daemon.log()

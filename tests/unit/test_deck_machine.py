@@ -46,7 +46,11 @@ class Attack(RuleBasedStateMachine):
         self.started: dict[str, int] = {}
         self.accepted: dict[str, int] = {}
         for device in DEVICES:
-            self.send(ev.DeviceDeclared(at_s=1, device=device, lanes=2, slice_shots=7, shot_rate_hz=1.0, setup_s=1.0))
+            self.send(
+                ev.DeviceDeclared(
+                    at_s=1, device=device, lanes=2, slice_shots=7, shot_rate_hz=1.0, setup_s=1.0, decoders=4
+                )
+            )
 
     def send(self, event: ev.Event) -> Step | None:
         before = self.deck.state()
@@ -105,14 +109,15 @@ class Attack(RuleBasedStateMachine):
         idle_s=st.sampled_from([0.0, 3.0, 20.0]),
         lend_s=st.sampled_from([0.0, 0.5, 4.0]),
         both=st.booleans(),
+        decoders=st.sampled_from([0, 0, 1, 3]),
     )
     def open_session(
-        self, device: str, user: str, mode: str, ttl_s: float, idle_s: float, lend_s: float, both: bool
+        self, device: str, user: str, mode: str, ttl_s: float, idle_s: float, lend_s: float, both: bool, decoders: int
     ) -> None:
         opened = ev.SessionOpened(
             at_s=self.now_s, session=self.fresh("s"), user=user, device=device, ttl_s=ttl_s, mode=mode,  # type: ignore[arg-type]
             idle_s=idle_s, lend_s=lend_s if mode == "exclusive" else 0.0,
-            devices=(device, *(other for other in DEVICES if other != device)) if both else (),
+            devices=(device, *(other for other in DEVICES if other != device)) if both else (), decoders=decoders,
         )  # fmt: skip
         self.send(opened)
 

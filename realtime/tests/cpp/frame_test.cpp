@@ -125,7 +125,8 @@ static void extensions() {
     CHECK(response.tell.late_us == 65535);
     CHECK(mark_late(out, 0) && parse(Bytes(out), response) == Fault::none);
     CHECK(response.tell.late_us == 0 && response.tell.flags == tell::heuristic);
-    CHECK(write_response(out, Status::ok, 8, 77, {}) == 24 && !mark_late(Room(out, 24), 1));
+    CHECK(mark_epoch(out, 259) && parse(Bytes(out), response) == Fault::none && response.tell.epoch == 3);
+    CHECK(write_response(out, Status::ok, 8, 77, {}) == 24 && !mark_epoch(Room(out, 24), 1) && !mark_late(Room(out, 24), 1));
 }
 
 static void batches() {

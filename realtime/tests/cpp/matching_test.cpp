@@ -101,10 +101,11 @@ Answer decode(Decoder &decoder, std::span<const int32_t> defects) {
     return decoder.finish();
 }
 
-// Each defect in exactly one pair.
-void check_pairs(Decoder &decoder, std::vector<int32_t> defects) {
+// Each defect in exactly one pair; their paths flip what the answer says.
+void check_pairs(Decoder &decoder, std::vector<int32_t> defects, uint64_t observables) {
     std::vector<int32_t> paired;
     for (const Pair pair : decoder.pairs()) {
+        observables ^= pair.observables;
         paired.push_back(pair.a);
         if (pair.b != BOUNDARY)
             paired.push_back(pair.b);
@@ -112,6 +113,7 @@ void check_pairs(Decoder &decoder, std::vector<int32_t> defects) {
     std::sort(paired.begin(), paired.end());
     std::sort(defects.begin(), defects.end());
     CHECK(paired == defects);
+    CHECK(observables == 0);
 }
 
 struct Trio {
@@ -148,7 +150,7 @@ void small_graphs() {
                     continue;
                 }
                 CHECK(std::abs(answer.weight - weight) <= 0.51 * unit * double(defects.size()) + 1e-9);
-                check_pairs(*decoder, defects);
+                check_pairs(*decoder, defects, answer.observables);
             }
         }
     }
@@ -170,7 +172,7 @@ void patches() {
                 const Answer answer = decode(*decoder, defects);
                 CHECK(answer.quality == Quality::exact);
                 CHECK(std::abs(answer.weight - first.weight) < 1e-9);
-                check_pairs(*decoder, defects);
+                check_pairs(*decoder, defects, answer.observables);
             }
             CHECK(decode(*trio.decoders[2], defects).observables == first.observables);
         }

@@ -61,7 +61,7 @@ def devices(
             ("shots per slice", device.slice_shots),
             ("shots per second", f"{device.shot_rate_hz:g}" if device.shot_rate_hz else ""),
             ("set-up", f"{device.setup_s:g} s"), ("lanes", device.lanes), ("queued", device.queued),
-            ("running", device.running), ("next window", _next_window(device)),
+            ("running", device.running), ("next window", _next_window(device)), ("real-time host", _realtime(device)),
             ("specification", f"{len(device.spec)} characters, shown with --json" if device.spec else ""),
         )
     )  # fmt: skip
@@ -74,6 +74,11 @@ def _next_window(device: wire.Device) -> str:
         return ""
     told = f"{window.kind} {clock(window.start_s)[:16]} to {clock(window.end_s)[:16]}"
     return f"{told} ({window.reason})" if window.reason else told
+
+
+def _realtime(device: wire.Device) -> str:
+    host = device.realtime
+    return f"{host.host}: {host.free} of {host.decoders} decoders free" if host is not None else ""
 
 
 def _kind(emulated: bool) -> str:

@@ -32,6 +32,7 @@ def open_(
         bool, typer.Option("--lend", help="Exclusive: let others run short slices while it has nothing to do.")
     ] = False,
     modality: Annotated[str, typer.Option(help="All devices of this modality, in place of names.")] = "",
+    decoders: Annotated[int, typer.Option(help="Logical qubits of the device's real-time host to reserve.", min=0)] = 0,
     as_json: Json = False,
 ) -> None:
     """Open a session and print its id. `qdeck run` does this, renews it, and closes it, all by itself.
@@ -41,12 +42,13 @@ def open_(
         qdeck session open -d fresnel-emulator --mode exclusive --idle 120 --lend
         qdeck session open -d fresnel-emulator --mode batch
         qdeck session open -d sc1,sc2,sc3
+        qdeck session open -d sc1 --decoders 4
     """
     one, several, needs = where(device, modality)
     with connect() as client:
         told = client.session(
             one, mode, class_=class_, project=project, job=job, ttl_s=ttl, idle_s=idle, lend=lend, renew=False,
-            devices=several, needs=needs,
+            devices=several, needs=needs, decoders=decoders,
         ).info  # fmt: skip
     if as_json:
         print_json(told)

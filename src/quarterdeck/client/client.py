@@ -234,6 +234,7 @@ class Client:
         renew: bool = True,
         devices: Sequence[str] = (),
         needs: wire.Needs | None = None,
+        decoders: int = 0,
     ) -> SessionHandle:
         """Open a session, renewed from a thread until it is closed: `with client.session("fresnel") as session:`.
 
@@ -241,7 +242,8 @@ class Client:
         `mode` to get one of your own in any case. Without `renew` it ends after `ttl_s` seconds unless renewed. It is
         closed after `idle_s` seconds without work (None: the daemon's setting for its mode; 0: never). An exclusive one
         with `lend` lets others run short slices while it has nothing to do. With several `devices`, or what a device
-        `needs`, in place of a name, each of its tasks goes to the best one that is free.
+        `needs`, in place of a name, each of its tasks goes to the best one that is free. `decoders` reserves so many
+        logical qubits of the device's real-time host.
         """
         if not devices and needs is None:
             device = self._device(device)
@@ -253,7 +255,7 @@ class Client:
                 return SessionHandle(self, joined, own=False)
         body = wire.SessionOpen(
             device=device, mode=mode or "shared", class_=class_, project=project or self.default_project, job=job,
-            ttl_s=ttl_s, idle_s=idle_s, lend=lend, devices=list(devices), needs=needs,
+            ttl_s=ttl_s, idle_s=idle_s, lend=lend, devices=list(devices), needs=needs, decoders=decoders,
         )  # fmt: skip
         # Not repeated after it was sent: nobody would close the session of the lost answer.
         session = SessionHandle(self, self.link.ask("POST", "/v1/sessions", wire.Session, body=body, repeat=False))

@@ -171,4 +171,4 @@ class Usage(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
 
     @property
     def id(self) -> str:
-        return "\t".join((self.month, self.project, self.user, self.class_, self.device))
+        return f"{self.month}\t{self.project}\t{self.user}\t{self.class_}\t{self.device}"

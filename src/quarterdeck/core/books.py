@@ -51,7 +51,7 @@ class Books(Habits):
         device.emulated = event.emulated
         if event.overhead_s or not device.overheads:  # what was measured outlasts a restart
             device.overhead_s = event.overhead_s
-        device.modality, device.qubits = event.modality, event.qubits
+        device.modality, device.qubits, device.decoders = event.modality, event.qubits, event.decoders
         self._touch_device(device)
         self._idle_clocks(device.id)
 
@@ -130,6 +130,7 @@ class Books(Habits):
             class_=event.class_, project=event.project, job=event.job, token=event.token,
             opened_s=event.at_s, expires_s=event.at_s + event.ttl_s, idle_from_s=event.at_s, began_s=event.at_s,
             idle_s=event.idle_s, lend_s=event.lend_s, devices=event.devices,
+            decoders=event.decoders,
         )  # fmt: skip
         account = self.ledger.accounts.get(f"{session.project}/{session.user}")
         if account is not None and account.loose_s:
@@ -201,7 +202,7 @@ class Books(Habits):
                 task=task.id, index=0, device=task.device, shots=task.shots, state="finished",
                 shots_done=task.shots_done, started_s=task.started_s, ended_s=task.ended_s,
             )  # fmt: skip
-        self._ended.append(task.id)
+        self._ended.append(task)
         self._step.tasks[task.id] = task
 
     def _NoteKept(self, event: ev.NoteKept) -> None:
@@ -238,7 +239,8 @@ class Books(Habits):
         )  # fmt: skip
         key = slice.key
         self.slices[key] = self._step.slices[key] = slice
-        self.ledger.fly(task, slice, 1)
+        if self.ledger.limited:
+            self.ledger.fly(task, slice, 1)
         device.running.append(key)
         self._touch_device(device)
 
@@ -261,7 +263,7 @@ class Books(Habits):
         task.losses = 0
         if event.qpu_s:
             self._learn_overhead(device, event.at_s - slice.started_s - event.qpu_s)
-        if task.remaining == 0:
+        if task.shots_done == task.shots:
             self._end(task, "done", event.at_s)
         elif task.state == "cancelling":
             self._end(task, "cancelled", event.at_s)
@@ -394,7 +396,7 @@ class Books(Habits):
         left = self.live[task.user] = self.live[task.user] - 1
         if not left:
             del self.live[task.user]
-        self._ended.append(task.id)
+        self._ended.append(task)
         if to == "done":
             self._learn_size(task)
         mates = self._session_tasks.get(task.session)

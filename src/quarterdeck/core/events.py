@@ -20,7 +20,7 @@ class DeviceDeclared(Event, frozen=True, tag=True):
     """The daemon started with this device in its configuration. It counts as offline until its driver answers.
 
     `slice_shots` is the most shots of one slice; `shot_rate_hz` of 0 means too fast to matter; `overhead_s` is what
-    every slice costs besides its shots and set-up.
+    every slice costs besides its shots and set-up. `decoders` is how many logical qubits its real-time host decodes.
     """
 
     device: str
@@ -32,6 +32,7 @@ class DeviceDeclared(Event, frozen=True, tag=True):
     overhead_s: float = 0.0
     modality: str = "none"
     qubits: int = 0
+    decoders: int = 0
 
 
 class DeviceRetired(Event, frozen=True, tag=True):
@@ -120,7 +121,8 @@ class SessionOpened(Event, frozen=True, tag=True):
     `token` is the SHA-256 of the bearer token that was given out with it. It is closed once it was idle for `idle_s`
     seconds; 0 for never. An exclusive session with `lend_s` lends its idle gaps: while nothing of it is ready, others'
     slices of at most that length may run. A shared session or a batch may be on a choice of `devices`, `device` being
-    the first of them: each of its tasks is on one, or has some to choose from.
+    the first of them: each of its tasks is on one, or has some to choose from. One on a single device may reserve
+    `decoders` of its real-time host.
     """
 
     session: str
@@ -135,6 +137,7 @@ class SessionOpened(Event, frozen=True, tag=True):
     idle_s: float = 0.0
     lend_s: float = 0.0
     devices: tuple[str, ...] = ()
+    decoders: int = 0
 
 
 class SessionRenewed(Event, frozen=True, tag=True):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from math import log
 
 from quarterdeck.core.nouns import Device, Session, Task, holds
+from quarterdeck.core.policy.slicing import clamp
 from quarterdeck.core.reads import Reads, chain_s
 
 
@@ -79,4 +80,4 @@ class Habits(Reads):
         """A moving average over about 20 slices; what took minutes was no overhead, but a daemon that was away."""
         device.overheads += 1
         weight = 1.0 / device.overheads if device.overheads < 20 else 0.05
-        device.overhead_s += weight * (min(60.0, max(0.0, seconds)) - device.overhead_s)
+        device.overhead_s += weight * (clamp(0.0, seconds, 60.0) - device.overhead_s)

@@ -171,6 +171,10 @@ class Audit:
                 self._on.discard(window)
             case ev.SessionOpened(session=session, device=device, mode=mode):
                 self._sessions[session] = event
+                if event.decoders:
+                    taken = sum(one.decoders for one in self._sessions.values() if one.device == device)
+                    known = self._devices.get(device)
+                    _demand(known is not None and taken <= known.decoders, f"{device} has not {taken} decoders")
                 if mode == "exclusive":
                     _demand(device not in self._exclusive, f"two exclusive sessions on {device}")
                     self._exclusive[device] = session

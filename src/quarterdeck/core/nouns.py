@@ -120,7 +120,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
         began_s: When it would have been opened with what it took over from sessions before it.
         idle_from_s: Since when it has had nothing to run, if it has nothing.
         errors, error_sum: Tasks of it whose device time was estimated, and the sum of ln(actual / estimate).
-        idle_s, lend_s, devices: See `events.SessionOpened`.
+        idle_s, lend_s, devices, decoders: See `events.SessionOpened`.
         active_s: Its idle clock reads `now - active_s`; None while that clock stands still: something of the session
             waits or runs, or its devices are all offline, in maintenance or in a window.
         idled_s: What the idle clock read when its devices went away.
@@ -152,6 +152,7 @@ class Session(msgspec.Struct, kw_only=True, gc=False, omit_defaults=True):
     idled_s: float = 0.0
     used: bool = False
     devices: tuple[str, ...] = ()
+    decoders: int = 0
 
     @property
     def eligible(self) -> tuple[str, ...]:
@@ -175,6 +176,7 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
         register_s: When tasks with that key began to follow each other.
         typical_s: Device seconds of a typical task (geometric mean, recent ones counting more); 0 before the first.
         overheads: Slices whose overhead was measured.
+        decoders: Logical qubits that its real-time host decodes; sessions reserve them.
     """
 
     id: str
@@ -199,6 +201,7 @@ class Device(msgspec.Struct, kw_only=True, omit_defaults=True):
     register_s: float = 0.0
     typical_s: float = 0.0
     overheads: int = 0
+    decoders: int = 0
 
     def duration_s(self, shots: int) -> float:
         """The longest that a slice of this many shots may take."""

@@ -54,7 +54,7 @@ class State:
         self.timetable = Timetable()
         self.windows = self.timetable.windows
         self.calendars: dict[str, Calendar] = {}
-        self._ended: list[str] = []
+        self._ended: list[Task] = []
         self._session_tasks: dict[str, dict[str, None]] = {}
         self._exclusive: dict[str, str] = {}
         self._idlers: dict[str, Session] = {}
@@ -67,16 +67,20 @@ class State:
         """The exclusive session that holds the device."""
         return self.sessions.get(self._exclusive.get(device, ""))
 
+    def free_decoders(self, device: Device) -> int:
+        """Logical qubits of its real-time host that no session has reserved."""
+        return max(0, device.decoders - sum(s.decoders for s in self.sessions.values() if s.device == device.id))
+
     def next_alarm_s(self) -> float | None:
         """When to send a `Tick` at the latest; None if nothing depends on time."""
         return self._alarms[0][0] if self._alarms else None
 
     def forget_ended(self) -> list[Task]:
         """Drop the ended tasks, and return them."""
-        if not self._ended:
-            return []
         ended, self._ended = self._ended, []
-        return [self.tasks.pop(id) for id in ended]
+        for task in ended:
+            del self.tasks[task.id]
+        return ended
 
     def nouns(self) -> Iterator[Noun]:
         """Everything live, as `restore` takes it."""

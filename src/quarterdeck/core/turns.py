@@ -90,7 +90,14 @@ class Turns(Books):
         return ev.SessionRenewed(at_s=event.at_s, session=session.id, expires_s=event.expires_s)
 
     def _check_opening(self, event: ev.SessionOpened) -> None:
-        """Raise `Conflict` if an exclusive session would get what somebody else has, or was promised."""
+        """Raise `Conflict` if a session would get what somebody else has, or was promised."""
+        if event.decoders:
+            device = self.devices[event.device]
+            if event.devices:
+                raise Conflict("a session that reserves decoders is on one device, whose real-time host has them")
+            if event.decoders > (free := self.free_decoders(device)):
+                has = f"has {free} of {device.decoders} decoders free" if device.decoders else "has no real-time host"
+                raise Conflict(f"device {device.id} {has}, not {event.decoders}")
         if event.mode != "exclusive":
             return
         if self._exclusive.get(event.device):

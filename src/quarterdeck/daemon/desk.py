@@ -366,7 +366,13 @@ class Desk:
         deck = self.engine.deck
         device = deck.devices[name]
         now, ahead = deck.window_on(name) or deck.timetable.reservation(name), deck.timetable.upcoming(name)
-        return view.device(device, self.engine.targets[name], now, ahead, deck.queued(name), spec)
+        told = view.device(device, self.engine.targets[name], now, ahead, deck.queued(name), spec)
+        if device.decoders:
+            host = wire.RealtimeHost(
+                host=self.engine.devices[name].realtime, decoders=device.decoders, free=deck.free_decoders(device)
+            )
+            told = msgspec.structs.replace(told, realtime=host)
+        return told
 
 
 def _parameters(parameters: dict[str, object], limit_bytes: int) -> str:

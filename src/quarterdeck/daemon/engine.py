@@ -46,9 +46,11 @@ _NOUNS: dict[str, type[Device | Session | Window | Calendar | Account | Usage]] 
 
 
 class DeviceSettings(msgspec.Struct, frozen=True):
-    """How the loop treats one device: the most shots of a slice, 0 to leave it to the policy."""
+    """How the loop treats one device: the most shots of a slice, 0 to leave it to the policy; its real-time host."""
 
     slice_shots: int
+    decoders: int = 0
+    realtime: str = ""
 
 
 class Pace(msgspec.Struct, frozen=True):
@@ -125,7 +127,7 @@ class Engine:
             declared = ev.DeviceDeclared(
                 at_s=now_s, device=name, lanes=target.lanes, slice_shots=self.devices[name].slice_shots,
                 shot_rate_hz=target.shot_rate_hz, setup_s=target.setup_s, emulated=target.emulated,
-                modality=target.modality, qubits=target.qubits,
+                modality=target.modality, qubits=target.qubits, decoders=self.devices[name].decoders,
             )  # fmt: skip
             self.handle(declared)
         for name, device in list(self.deck.devices.items()):

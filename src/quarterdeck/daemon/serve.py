@@ -78,7 +78,7 @@ async def serve(settings: Settings) -> int:
     store = None
     try:
         for name, given in settings.devices.items():
-            own = {key: value for key, value in given.items() if key not in ("driver", "slice_shots")}
+            own = {key: value for key, value in given.items() if key not in OURS}
             drivers[name] = make(name, given["driver"], own, state / "devices" / name)
         if any(given["driver"] != "fake" for given in settings.devices.values()):
             parser.warm_up()
@@ -158,17 +158,24 @@ async def serve(settings: Settings) -> int:
             settings.socket.unlink()
 
 
+OURS = frozenset({"driver", "slice_shots", "decoders", "realtime"})
+"""Settings of a device that are not its driver's."""
+
+
 async def _answer(servers: Sequence[tuple[Server, list[socket.socket]]]) -> None:
     await asyncio.gather(*(server.serve(sockets=sockets) for server, sockets in servers))
 
 
 def _device(settings: Settings, name: str) -> DeviceSettings:
-    given = settings.devices[name].get("slice_shots")
-    if given is None:
-        return DeviceSettings(slice_shots=0)
-    if not isinstance(given, int) or given < 1:
-        raise Invalid(f"devices.{name}.slice_shots", f"{given!r} is not a number of shots")
-    return DeviceSettings(slice_shots=given)
+    given = settings.devices[name]
+    for key, what in (("slice_shots", "shots"), ("decoders", "logical qubits")):
+        value = given.get(key, 1)
+        if not isinstance(value, int) or value < 1:
+            raise Invalid(f"devices.{name}.{key}", f"{value!r} is not a number of {what}")
+    realtime = given.get("realtime", "")
+    if not isinstance(realtime, str) or bool(realtime) != ("decoders" in given):
+        raise Invalid(f"devices.{name}.realtime", "where its real-time host is, as text; and `decoders` with it")
+    return DeviceSettings(given.get("slice_shots", 0), given.get("decoders", 0), realtime)
 
 
 def _token(path: Path) -> str:

@@ -56,6 +56,7 @@ class Sessions:
             devices=tuple(choice) if len(choice) > 1 else (), ttl_s=request.ttl_s, mode=request.mode,
             class_=request.class_, project=project, job=request.job, token=tokens.digest(token),
             idle_s=self._limits.idle_s(request), lend_s=self._limits.lend_s if request.lend else 0.0,
+            decoders=request.decoders,
         )  # fmt: skip
         step = await self._engine.commit(event)
         return msgspec.structs.replace(view.session(step.sessions[id]), token=token)

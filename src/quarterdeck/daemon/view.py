@@ -42,6 +42,7 @@ def session(session: Session) -> wire.Session:
         class_=session.class_, job=session.job, state=session.state, opened_s=session.opened_s,
         expires_s=session.expires_s, ttl_s=session.ttl_s, closed_s=session.closed_s,
         reason=session.reason, idle_s=session.idle_s, lend_s=session.lend_s, devices=list(session.devices),
+        decoders=session.decoders,
     )  # fmt: skip
 
 

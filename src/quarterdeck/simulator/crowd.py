@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Literal
 
+import msgspec
+
 from quarterdeck.core import events as ev
 from quarterdeck.core.commands import StartSlice
 from quarterdeck.core.nouns import Task
@@ -35,24 +37,25 @@ class Pool:
 class Run:
     """A job under way."""
 
-    __slots__ = ("given_up", "home", "job", "pool", "session", "sessions")
+    __slots__ = ("devices", "given_up", "home", "job", "pool", "session", "sessions")
 
     def __init__(self, job: Job, pool: Pool) -> None:
         self.job, self.pool = job, pool
         self.session, self.sessions, self.given_up = "", 0, False
         self.home = pool.ids[job.job % len(pool.ids)]  # the device of its session, one of its choice: jobs take turns
+        self.devices = () if job.session == "exclusive" else _first(self.home, pool.ids)
 
 
-class Ticket:
+class Ticket(msgspec.Struct, eq=False):
     """A task under way."""
 
-    __slots__ = ("eta_s", "id", "register", "round", "run", "shot_s", "submitted_s")
-
-    def __init__(self, id: str, run: Run, round: int, now_s: float) -> None:
-        turn = run.job.rounds[round]
-        self.id, self.run, self.round, self.submitted_s = id, run, round, now_s
-        self.shot_s, self.register = turn.quantum_s / turn.shots, turn.register
-        self.eta_s: float | None = None
+    id: str
+    run: Run
+    round: int
+    submitted_s: float
+    shot_s: float
+    register: str
+    eta_s: float | None = None
 
 
 class Crowd(Plant):
@@ -164,7 +167,7 @@ class Crowd(Plant):
         opened = ev.SessionOpened(
             at_s=self.core_s, session=session, user=job.user, device=run.home, ttl_s=ttl_s, mode=mode,
             class_=job.class_, project=job.project, job=session,
-            devices=() if mode == "exclusive" else _first(run.home, run.pool.ids),
+            devices=run.devices,
         )  # fmt: skip
         try:
             self.send(opened)
@@ -200,12 +203,13 @@ class Crowd(Plant):
         round = job.rounds[index]
         self.count["tasks"] += 1
         id, home = f"t{self.count['tasks']}", run.home
-        ticket = self._tickets[id] = Ticket(id, run, index, self.now_s)
+        shot_s = round.quantum_s / round.shots
+        ticket = self._tickets[id] = Ticket(id, run, index, self.now_s, shot_s, round.register)
         pool.ready += 1
         submitted = ev.Submitted(
             at_s=self.now_s + self.skew_s, task=id, user=job.user, device=home, program="p", shots=round.shots,
             session=run.session, project=job.project, job=run.session, class_=job.class_,
-            devices=() if job.session == "exclusive" else _first(home, pool.ids), register=round.register,
+            devices=run.devices, register=round.register,
             estimate_s=round.estimate_s, min_quality=job.min_quality,
             deadline_s=START_S + job.arrival_s + job.deadline_s if job.deadline_s else 0.0,
         )  # fmt: skip
@@ -248,7 +252,10 @@ class Crowd(Plant):
             self.count["missed"] += task.error_code == "deadline_missed"
             self._give_up(run)
         elif ticket.round + 1 < len(job.rounds):
-            self.at(self.now_s, self._turn, (run, ticket.round + 1))
+            if job.session == "round":  # that closes and opens sessions, and the core has not had its say yet
+                self.at(self.now_s, self._turn, (run, ticket.round + 1))
+            else:
+                self._turn((run, ticket.round + 1))
         else:
             now_s = self.now_s - START_S
             due_s = job.arrival_s + job.deadline_s if job.deadline_s else 0.0

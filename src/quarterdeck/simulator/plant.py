@@ -8,6 +8,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
 from quarterdeck.core import events as ev
 from quarterdeck.core.commands import CancelSlice, StartSlice
 from quarterdeck.core.nouns import Window
@@ -74,18 +76,19 @@ class Machine:
         self.ledger.idle(lanes, cause, now_s)
 
 
-class Flight:
-    """A slice on a device."""
+class Flight(msgspec.Struct, eq=False):
+    """A slice on a device. The entry in the heap with the number `order` ends it; another one's is void."""
 
-    __slots__ = ("end_s", "index", "machine", "order", "overhead_s", "setup_s", "shot_s", "shots", "start_s", "ticket")
-
-    def __init__(
-        self, machine: Machine, ticket: Ticket, index: int, shots: int, setup_s: float, shot_s: float, now_s: float
-    ) -> None:
-        self.machine, self.ticket, self.index, self.shots = machine, ticket, index, shots
-        self.setup_s, self.overhead_s, self.shot_s, self.start_s = setup_s, machine.spec.overhead_s, shot_s, now_s
-        self.end_s = now_s + setup_s + self.overhead_s + shots * shot_s
-        self.order = 0  # number of the entry in the heap that ends it; another one's is void
+    machine: Machine
+    ticket: Ticket
+    index: int
+    shots: int
+    shot_s: float
+    setup_s: float
+    overhead_s: float
+    start_s: float
+    end_s: float
+    order: int = 0
 
 
 class Plant(Loop):
@@ -182,14 +185,16 @@ class Plant(Loop):
         setup_s = machine.setup_s(register)
         if register:
             machine.register = register
-        flight = Flight(machine, ticket, command.index, command.shots, setup_s, shot_s, self.now_s)
+        shots, overhead_s = command.shots, machine.spec.overhead_s
+        end_s = self.now_s + setup_s + overhead_s + shots * shot_s
+        flight = Flight(machine, ticket, command.index, shots, shot_s, setup_s, overhead_s, self.now_s, end_s)
         machine.flying[command.key] = flight
         loss = machine.spec.faults.slice_loss
         if loss and machine.rng.random() < loss:
-            at_s = self.now_s + (flight.end_s - self.now_s) * machine.rng.random()
+            at_s = self.now_s + (end_s - self.now_s) * machine.rng.random()
             flight.order = self.at(at_s, self._lose, (flight, "fault", self._order + 1))
         else:
-            flight.order = self.at(flight.end_s, self._land, (flight, self._order + 1))
+            flight.order = self.at(end_s, self._land, (flight, self._order + 1))
 
     def cancel(self, command: CancelSlice) -> None:
         flight = self.machines[command.device].flying[command.key]

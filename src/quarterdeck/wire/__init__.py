@@ -20,7 +20,7 @@ from quarterdeck.wire.base import (
     UserName,
     WindowKind,
 )
-from quarterdeck.wire.device import Device, DevicePage, DeviceSet, NextWindow
+from quarterdeck.wire.device import Device, DevicePage, DeviceSet, NextWindow, RealtimeHost
 from quarterdeck.wire.health import Failure, Health
 from quarterdeck.wire.history import Imported, ImportedTask, TaskImport
 from quarterdeck.wire.job import Job, JobAcquire, JobCheck, JobDevice, JobPage, JobRenew, JobUsage
@@ -46,7 +46,7 @@ __all__ = [
     "DevicePage", "DeviceSet", "DeviceStatus", "Error", "Failure", "Health", "Imported", "ImportedTask", "Job",
     "JobAcquire", "JobCheck", "JobDevice", "JobPage", "JobRenew", "JobUsage", "Knob", "Label", "Limit", "LimitPage",
     "Log", "LogLine", "Mode", "Name", "Needs", "NextWindow", "Policy", "PolicyDevice", "ProgramInfo",
-    "ProgramUpload", "Project", "ProjectPage", "ProjectSet", "Reason", "Request", "Result", "Session",
+    "ProgramUpload", "Project", "ProjectPage", "ProjectSet", "RealtimeHost", "Reason", "Request", "Result", "Session",
     "SessionOpen", "SessionPage", "Shots", "SliceInfo", "Task", "TaskImport", "TaskPage", "TaskState", "TaskSubmit",
     "UsagePage", "UsageRow", "UserName", "Why", "Window", "WindowKind", "WindowPage", "WindowSet",
 ]  # fmt: skip

@@ -16,6 +16,14 @@ class NextWindow(Answer, frozen=True):
     reason: str = ""
 
 
+class RealtimeHost(Answer, frozen=True):
+    """What decodes the device's syndromes against a deadline: for how many logical qubits, and how many are `free`."""
+
+    host: str
+    decoders: int
+    free: int
+
+
 class Device(Answer, frozen=True):
     """A device and how it is doing. `spec` is the device in its framework's own words.
 
@@ -39,6 +47,7 @@ class Device(Answer, frozen=True):
     running: int
     spec: str = ""
     next_window: NextWindow | None = None
+    realtime: RealtimeHost | None = None
 
 
 class DeviceSet(Request, frozen=True):

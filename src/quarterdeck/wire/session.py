@@ -22,6 +22,7 @@ class SessionOpen(Request, frozen=True):
             daemon's setting for exclusive sessions and for batches, and never for shared ones. A batch's counts from
             its first task on. Time in which the device is offline, in maintenance or in a window does not count.
         lend: An exclusive session lets others run short slices while nothing of it is ready.
+        decoders: Logical qubits of the device's real-time host to reserve, until the session ends.
     """
 
     device: Name | None = None
@@ -34,6 +35,7 @@ class SessionOpen(Request, frozen=True):
     lend: bool = False
     devices: Annotated[list[Name], Meta(max_length=100)] = msgspec.field(default_factory=list)
     needs: Needs | None = None
+    decoders: Annotated[int, Meta(ge=0, le=100_000)] = 0
 
 
 class Session(Answer, frozen=True):
@@ -62,6 +64,7 @@ class Session(Answer, frozen=True):
     idle_s: float = 0.0
     lend_s: float = 0.0
     devices: list[str] = msgspec.field(default_factory=list)
+    decoders: int = 0
 
 
 class SessionPage(Answer, frozen=True):

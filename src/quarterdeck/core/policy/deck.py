@@ -32,6 +32,8 @@ from quarterdeck.core.policy.streams import CLASSES, Floats, Ints, Queue
 
 FAIR_BOUND = 4.0
 """By what factor usage alone can move a task, before `fair` is applied."""
+# Arrays, since numpy turns a float into one at every call, which takes as long as the rest of the call.
+_LEAST, _MOST, _BEFORE = np.array(1.0 / FAIR_BOUND), np.array(FAIR_BOUND), np.array(0.05)
 BURST_SLICES = 10
 """Time owed to a class, or had beforehand, is forgotten beyond so many slices."""
 AGED = 3
@@ -48,7 +50,7 @@ class DeckPolicy(Ranked):
         a = given.slowdown
         self._power_work = -given.short_first / a
         self._power_had = -given.fresh_first / a
-        self._power_fair = given.fair / a
+        self._power_fair = np.array(-given.fair / a)
         self._weight = {name: weight ** (1 / a) for name, weight in given.weights.items()}
         self._edge = exp(-given.setup_edge / a)
         self._sticky = exp(given.sticky / a)
@@ -95,7 +97,7 @@ class DeckPolicy(Ranked):
             values *= np.where(queue.register[:n] == self._register(device), queue.near[:n], queue.far[:n])
         else:
             values *= queue.near[:n]
-        if self._power_fair:
+        if self.settings.fair:
             values *= self._fairness().take(queue.user[:n])
         if self._sticky != 1.0 and (last := self._last.get(device.id)) is not None:
             for row in range(n):
@@ -119,10 +121,10 @@ class DeckPolicy(Ranked):
         part = usage * (self._entitled_sum / total)
         if self._weighted:
             part /= self._entitled[:n]
-        part += 0.05
-        np.maximum(part, 1.0 / FAIR_BOUND, out=part)
-        np.minimum(part, FAIR_BOUND, out=part)
-        fair: Floats = part**-self._power_fair
+        part += _BEFORE
+        np.maximum(part, _LEAST, out=part)
+        np.minimum(part, _MOST, out=part)
+        fair: Floats = part**self._power_fair
         return fair
 
     def _hurry(self, queue: Queue, moment: Moment, values: Floats) -> None:
@@ -198,9 +200,11 @@ class DeckPolicy(Ranked):
         aged = task.id in self._aged
         for at, share in enumerate(self._shares):
             if at == served or (aged and at == AGED):
-                owed[at] = max(-bound_s, owed[at] + (share - 1.0) * seconds)
+                owes = owed[at] + (share - 1.0) * seconds
+                owed[at] = owes if owes > -bound_s else -bound_s
             elif at == AGED or classes[at]:
-                owed[at] = min(bound_s, owed[at] + share * seconds)
+                owes = owed[at] + share * seconds
+                owed[at] = owes if owes < bound_s else bound_s
         if aged:
             self._aged.discard(task.id)
 

@@ -116,12 +116,13 @@ class Ranked:
         self._mask(queue, moment, values)
         while True:
             row, cause = self.choose(queue, moment, values)
-            value = values[row]
+            value = values.item(row)
             if value == NEVER:
                 return None
             values[row] = NEVER
             rival = int(values.argmax())
-            if values[rival] == value and cause == "order":  # equals go in order of arrival
+            second = values.item(rival)
+            if second == value and cause == "order":  # equals go in order of arrival
                 equals = np.append(np.flatnonzero(values == value), row)
                 values[equals] = value
                 row, rival = equals[np.argsort(queue.seq[equals])[:2]].tolist()
@@ -129,9 +130,9 @@ class Ranked:
             task = queue.head(row)
             shots = self._facts.fit(moment.device, task, moment.gap_s)
             if shots:
-                if values[rival] == NEVER:
+                if second == NEVER:
                     return Choice(task, shots, cause)
-                return Choice(task, shots, cause, queue.head(rival).id, self.lead(float(value), float(values[rival])))
+                return Choice(task, shots, cause, queue.head(rival).id, self.lead(value, second))
             if not self.settings.backfill:
                 return None
 

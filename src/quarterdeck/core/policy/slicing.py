@@ -31,6 +31,11 @@ def shot_s(task: Task, device: Device, off: float) -> float:
     return 1.0 / device.shot_rate_hz if device.shot_rate_hz else 0.0
 
 
+def clamp(low: float, value: float, high: float) -> float:
+    """The value, or the bound that it is beyond."""
+    return low if value < low else high if value > high else value
+
+
 def setup_s(task: Task, device: Device) -> float:
     """The longest set-up before the task's next slice: none if the device has it already."""
     return 0.0 if task.register and task.register == device.register else device.setup_s
@@ -38,7 +43,7 @@ def setup_s(task: Task, device: Device) -> float:
 
 def min_slice_s(device: Device, settings: PolicySettings) -> float:
     """The shortest slice worth starting: a tenth of a typical task, from 1 to 10 s."""
-    return settings.slice_min_s or min(10.0, max(1.0, 0.1 * device.typical_s))
+    return settings.slice_min_s or clamp(1.0, 0.1 * device.typical_s, 10.0)
 
 
 def slice_s(device: Device, settings: PolicySettings, alone: bool) -> float:
@@ -47,7 +52,7 @@ def slice_s(device: Device, settings: PolicySettings, alone: bool) -> float:
     Cutting tasks of seconds gains nobody anything and costs entries in the log: in the superconducting-like study
     slices of 1 s and of 4 s gave the same p95 within 2 % (3 seeds).
     """
-    usual_s = settings.slice_min_s or min(10.0, max(1.0, 3.0 * device.typical_s or 10.0))
+    usual_s = settings.slice_min_s or clamp(1.0, 3.0 * device.typical_s or 10.0, 10.0)
     length_s = max(usual_s, device.overhead_s / settings.slice_overhead, SETUPS_OF_A_SLICE * device.setup_s)
     return length_s * ALONE if alone else length_s
 
@@ -68,16 +73,18 @@ def fit(
     """
     if task.min_quality > device.quality:
         return 0
-    left = task.remaining
-    shots = max(1, left >> task.losses)  # what was lost, perhaps for its length, is tried with half as much
+    left = task.shots - task.shots_done
+    shots = left >> task.losses or 1  # what was lost, perhaps for its length, is tried with half as much
     each_s = shot_s(task, device, off)
     if settings.slices:
         if device.slice_shots:
             shots = min(shots, device.slice_shots)
         elif each_s > 0.0:
-            shots = min(shots, max(1, int(slice_s(device, settings, alone) / each_s)))
-            if left - shots < shots // 4:
-                shots = left
+            usual = int(slice_s(device, settings, alone) / each_s)
+            if usual < shots:
+                shots = usual or 1
+                if left - shots < shots // 4:
+                    shots = left
     if gap_s < inf:
         room_s = gap_s - setup_s(task, device) - device.overhead_s
         if room_s <= 0.0:

@@ -1,0 +1,289 @@
+#include "erasure.h"
+
+#include <algorithm>
+#include <bit>
+#include <limits>
+#include <stdexcept>
+#include <string>
+
+namespace qdeck {
+
+namespace {
+constexpr double INFINITE = std::numeric_limits<double>::infinity();
+constexpr int8_t ALONE = -1;
+}  // namespace
+
+Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_)
+    : vertices(model.detectors), edges(model.edges), sites(std::move(sites_)), fallback(model) {
+    for (size_t site = 0; site < sites.size(); site++)
+        for (const int32_t edge : sites[site])
+            if (edge < 0 || static_cast<size_t>(edge) >= edges.size())
+                throw std::invalid_argument("site " + std::to_string(site) + " erases edge " + std::to_string(edge) + " of " +
+                                            std::to_string(edges.size()));
+    first.assign(static_cast<size_t>(vertices) + 1, 0);
+    for (const Edge &edge : edges) {
+        first[static_cast<size_t>(edge.u) + 1]++;
+        if (edge.v != BOUNDARY)
+            first[static_cast<size_t>(edge.v) + 1]++;
+    }
+    for (size_t v = 0; v < static_cast<size_t>(vertices); v++)
+        first[v + 1] += first[v];
+    arcs.resize(static_cast<size_t>(first.back()));
+    std::vector<int32_t> fill(first.begin(), first.end() - 1);
+    for (size_t i = 0; i < edges.size(); i++) {
+        const Edge &edge = edges[i];
+        const auto e = static_cast<int32_t>(i);
+        arcs[fill[edge.u]++] = {edge.v, e};
+        if (edge.v != BOUNDARY)
+            arcs[fill[edge.v]++] = {edge.u, e};
+        else
+            outward.push_back(e);
+    }
+}
+
+std::unique_ptr<Decoder> Erasure::decoder() const { return std::make_unique<ErasureDecoder>(*this); }
+
+size_t Erasure::bytes() const noexcept {
+    size_t sum = fallback.bytes() + first.size() * 4 + arcs.size() * sizeof(Arc) + edges.size() * sizeof(Edge);
+    for (const auto &site : sites)
+        sum += sizeof(site) + site.size() * 4;
+    return sum;
+}
+
+ErasureDecoder::ErasureDecoder(const Erasure &compiled_)
+    : compiled(compiled_), fallback(std::make_unique<UnionFindDecoder>(compiled.fallback)) {
+    const auto vertices = static_cast<size_t>(compiled.vertices);
+    reached.assign(vertices, {0, 0, 0, false});
+    heap.resize(compiled.arcs.size() + compiled.outward.size() + 1);
+    erased.resize(compiled.edges.size());
+    erasures.resize(compiled.edges.size());
+    defects.resize(vertices);
+    number.assign(vertices, BOUNDARY);
+    bound.resize(vertices);
+    bound_mask.resize(vertices);
+    cluster.resize(vertices);
+    near.resize(16 * vertices + 256);
+    members.resize(vertices);
+    local.resize(vertices);
+    best.resize(size_t{1} << Erasure::LARGEST);
+    mate.resize(size_t{1} << Erasure::LARGEST);
+    paired.resize(vertices);
+}
+
+void ErasureDecoder::begin() noexcept {
+    for (size_t i = 0; i < erasure_count; i++)
+        erased[erasures[i]] = 0;
+    for (size_t i = 0; i < defect_count; i++)
+        number[defects[i]] = BOUNDARY;
+    erasure_count = defect_count = near_count = pair_count = 0;
+}
+
+void ErasureDecoder::add(std::span<const int32_t> more) noexcept {
+    for (const int32_t v : more) {
+        number[v] = static_cast<int32_t>(defect_count);
+        defects[defect_count++] = v;
+    }
+}
+
+bool ErasureDecoder::erase(std::span<const int32_t> edges) noexcept {
+    for (const int32_t edge : edges) {
+        if (!erased[edge])
+            erasures[erasure_count++] = edge;
+        erased[edge] = 1;
+    }
+    return true;
+}
+
+void ErasureDecoder::lose(std::span<const int32_t> sites) noexcept {
+    for (const int32_t site : sites)
+        erase(compiled.sites[site]);
+}
+
+void ErasureDecoder::push(double distance, int32_t vertex, uint64_t mask) noexcept {
+    Reached &at = reached[vertex];
+    if (at.search == search && at.distance <= distance)
+        return;
+    at = {distance, mask, search, false};
+    heap[heap_count++] = {distance, vertex};
+    std::push_heap(heap.begin(), heap.begin() + static_cast<ptrdiff_t>(heap_count));
+}
+
+ErasureDecoder::Open ErasureDecoder::pop() noexcept {
+    std::pop_heap(heap.begin(), heap.begin() + static_cast<ptrdiff_t>(heap_count));
+    return heap[--heap_count];
+}
+
+void ErasureDecoder::expand(const Open &at) noexcept {
+    const uint64_t mask = reached[at.vertex].mask;
+    for (int32_t i = compiled.first[at.vertex]; i < compiled.first[at.vertex + 1]; i++) {
+        const Erasure::Arc arc = compiled.arcs[i];
+        if (arc.to != BOUNDARY)
+            push(at.distance + weight(arc.edge), arc.to, mask ^ compiled.edges[arc.edge].observables);
+    }
+}
+
+void ErasureDecoder::from_boundary() noexcept {
+    search++;
+    heap_count = 0;
+    for (const int32_t e : compiled.outward)
+        push(weight(e), compiled.edges[e].u, compiled.edges[e].observables);
+    for (size_t i = 0; i < defect_count; i++)
+        bound[i] = INFINITE;
+    for (size_t missing = defect_count; missing > 0 && heap_count > 0;) {
+        const Open at = pop();
+        Reached &here = reached[at.vertex];
+        if (here.settled)
+            continue;
+        here.settled = true;
+        if (const int32_t i = number[at.vertex]; i != BOUNDARY) {
+            bound[i] = at.distance;
+            bound_mask[i] = here.mask;
+            missing--;
+        }
+        expand(at);
+    }
+}
+
+// Find the defects with higher numbers that are nearer than the boundary.
+void ErasureDecoder::from_defect(int32_t i) noexcept {
+    double farthest = 0;
+    size_t missing = 0;
+    for (size_t j = static_cast<size_t>(i) + 1; j < defect_count; j++, missing++)
+        farthest = std::max(farthest, bound[j]);
+    search++;
+    heap_count = 0;
+    push(0, defects[i], 0);
+    while (missing > 0 && heap_count > 0) {
+        const Open at = pop();
+        Reached &here = reached[at.vertex];
+        if (here.settled)
+            continue;
+        if (at.distance >= bound[i] + farthest)
+            return;
+        here.settled = true;
+        if (const int32_t j = number[at.vertex]; j > i) {
+            missing--;
+            if (at.distance < bound[i] + bound[j]) {
+                if (near_count < near.size())
+                    near[near_count] = {i, j, at.distance, here.mask};
+                near_count++;
+            }
+        }
+        expand(at);
+    }
+}
+
+// Match all clusters. False if there is no matching at all.
+bool ErasureDecoder::match(Answer &answer) noexcept {
+    auto root = [&](int32_t i) {
+        while (cluster[i] != i)
+            i = cluster[i];
+        return i;
+    };
+    for (size_t i = 0; i < defect_count; i++)
+        cluster[i] = static_cast<int32_t>(i);
+    for (size_t k = 0; k < near_count; k++) {
+        const int32_t a = root(near[k].a);
+        const int32_t b = root(near[k].b);
+        cluster[std::max(a, b)] = std::min(a, b);
+    }
+    for (size_t i = 0; i < defect_count; i++)
+        cluster[i] = cluster[cluster[i]];  // the root: smaller numbers have theirs already
+    for (size_t i = 0; i < defect_count; i++) {
+        if (cluster[i] != static_cast<int32_t>(i))
+            continue;
+        member_count = 0;
+        for (size_t j = i; j < defect_count; j++) {
+            if (cluster[j] != static_cast<int32_t>(i))
+                continue;
+            local[j] = static_cast<int32_t>(member_count);
+            members[member_count++] = static_cast<int32_t>(j);
+        }
+        if (!match_cluster(answer))
+            return false;
+    }
+    return true;
+}
+
+// The best matching of each subset of the cluster, each from smaller ones: its first defect goes to the boundary or to another.
+bool ErasureDecoder::match_cluster(Answer &answer) noexcept {
+    const auto k = static_cast<int32_t>(member_count);
+    if (k > Erasure::LARGEST) {
+        for (int32_t i = 0; i < k; i++)
+            members[i] = defects[members[i]];
+        fallback->begin();
+        fallback->erase({erasures.data(), erasure_count});
+        fallback->add({members.data(), member_count});
+        const Answer part = fallback->finish();
+        answer.observables ^= part.observables;
+        answer.weight += part.weight;
+        answer.quality = Quality::heuristic;
+        for (const Pair &pair : fallback->pairs())
+            paired[pair_count++] = pair;
+        return part.quality != Quality::failed;
+    }
+    double distance[Erasure::LARGEST][Erasure::LARGEST];
+    uint64_t mask[Erasure::LARGEST][Erasure::LARGEST];
+    for (int32_t i = 0; i < k; i++)
+        std::fill(distance[i], distance[i] + k, INFINITE);
+    for (size_t n = 0; k > 1 && n < near_count; n++) {
+        const Near &each = near[n];
+        if (cluster[each.a] != members[0])
+            continue;
+        const int32_t a = local[each.a];
+        const int32_t b = local[each.b];
+        distance[a][b] = distance[b][a] = each.distance;
+        mask[a][b] = mask[b][a] = each.mask;
+    }
+    best[0] = 0;
+    for (size_t set = 1; set < size_t{1} << k; set++) {
+        const int32_t i = std::countr_zero(set);
+        const size_t rest = set & (set - 1);
+        best[set] = best[rest] + bound[members[i]];
+        mate[set] = ALONE;
+        for (size_t others = rest; others; others &= others - 1) {
+            const int32_t j = std::countr_zero(others);
+            const double sum = best[rest ^ (size_t{1} << j)] + distance[i][j];
+            if (sum < best[set]) {
+                best[set] = sum;
+                mate[set] = static_cast<int8_t>(j);
+            }
+        }
+    }
+    size_t set = (size_t{1} << k) - 1;
+    if (best[set] == INFINITE)
+        return false;
+    answer.weight += best[set];
+    while (set) {
+        const int32_t i = std::countr_zero(set);
+        const int32_t a = members[i];
+        const int8_t j = mate[set];
+        set &= set - 1;
+        const uint64_t flips = j == ALONE ? bound_mask[a] : mask[i][j];
+        paired[pair_count++] = {defects[a], j == ALONE ? BOUNDARY : defects[members[j]], flips};
+        answer.observables ^= flips;
+        if (j != ALONE)
+            set ^= size_t{1} << j;
+    }
+    return true;
+}
+
+Answer ErasureDecoder::finish() noexcept {
+    Answer answer;
+    from_boundary();
+    for (size_t i = 0; i + 1 < defect_count; i++)
+        from_defect(static_cast<int32_t>(i));
+    if (near_count > near.size()) {  // far more than any volume has that can be decoded at all
+        near_count = 0;
+        answer.quality = Quality::failed;
+        return answer;
+    }
+    if (!match(answer)) {
+        answer = {};
+        answer.quality = Quality::failed;
+        pair_count = 0;
+    }
+    return answer;
+}
+
+}  // namespace qdeck

@@ -1,0 +1,255 @@
+#include "window.h"
+
+#include <algorithm>
+#include <queue>
+#include <stdexcept>
+#include <string>
+
+namespace qdeck {
+
+namespace {
+
+WindowSettings checked(WindowSettings settings, const Layers &layers) {
+    const auto &[window, commit] = settings;
+    if (commit < 1 || window < commit + layers.span)
+        throw std::invalid_argument("a window of " + std::to_string(window) + " layers cannot advance by " +
+                                    std::to_string(commit) + ": it needs at least 1 layer to commit and " +
+                                    std::to_string(layers.span) + " more after those");
+    if (commit < layers.head)
+        throw std::invalid_argument("windows must advance by at least " + std::to_string(layers.head) +
+                                    " layers: so many at the start differ from the others");
+    for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
+        if (layers.members[t].size() != static_cast<size_t>(layers.width))
+            throw std::invalid_argument("of the layers at the end only the last may have another number of detectors; layer " +
+                                        std::to_string(t) + " has");
+    return settings;
+}
+
+}  // namespace
+
+Windows::Part Windows::part(const Model &model, int32_t from, bool open, const Maker &maker) const {
+    std::vector<Exit> exits;
+    const Model window = cut(model, from, from + span, false, open, &exits);
+    Part made;
+    made.layer = window.layer;
+    for (int32_t v = 0; v < window.detectors; v++)
+        while (static_cast<int32_t>(made.first.size()) <= window.layer[v])
+            made.first.push_back(v);
+    made.first.resize(static_cast<size_t>(span) + 1, window.detectors);
+    made.compiled = maker(window);
+    if (!open)
+        return made;
+    // Dijkstra from the future end, not through the boundary.
+    std::vector<std::vector<const Edge *>> at(static_cast<size_t>(window.detectors));
+    for (const Edge &edge : window.edges) {
+        if (edge.v == BOUNDARY)
+            continue;
+        at[edge.u].push_back(&edge);
+        at[edge.v].push_back(&edge);
+    }
+    made.ways.assign(static_cast<size_t>(window.detectors), {-1.0, 0, BOUNDARY});
+    struct Reach {
+        Way way;
+        int32_t detector;
+        bool operator<(const Reach &other) const { return way.weight > other.way.weight; }
+    };
+    std::priority_queue<Reach> queue;
+    for (const Exit &exit : exits)
+        queue.push({{exit.weight, 0, exit.detector}, exit.detector});
+    while (!queue.empty()) {
+        const Reach here = queue.top();
+        queue.pop();
+        Way &way = made.ways[here.detector];
+        if (way.weight >= 0)
+            continue;
+        way = here.way;
+        for (const Edge *edge : at[here.detector])
+            queue.push({{way.weight + edge->weight, way.observables ^ edge->observables, way.last},
+                        edge->u == here.detector ? edge->v : edge->u});
+    }
+    return made;
+}
+
+Windows::Windows(const Model &volume, WindowSettings wanted, const Maker &maker)
+    : settings(checked(wanted, Layers(volume))), span(settings.window + settings.commit) {
+    const Layers layers(volume);
+    head = layers.head;
+    layer_width = layers.width;
+    const int32_t count = head + span + layers.tail + layers.span;
+    const Model whole = stretch(volume, layers, count);
+    start = part(whole, 0, true, maker);
+    middle = part(whole, head, true, maker);
+    end = part(whole, count - span, false, maker);
+}
+
+std::unique_ptr<Stream> Windows::stream() const { return std::make_unique<Stream>(*this); }
+
+size_t Windows::bytes() const noexcept {
+    size_t sum = 0;
+    for (const Part *each : {&start, &middle, &end})
+        sum += each->compiled->bytes() + each->ways.size() * sizeof(Way) + (each->first.size() + each->layer.size()) * 4;
+    return sum;
+}
+
+Stream::Stream(const Windows &windows_)
+    : windows(windows_), starting(windows.start.compiled->decoder()), running(windows.middle.compiled->decoder()),
+      ending(windows.end.compiled->decoder()) {
+    size_t most = 0;
+    for (const Windows::Part *each : {&windows.start, &windows.middle, &windows.end})
+        most = std::max(most, each->layer.size());
+    open.resize(most);
+    ids.resize(most);
+    defect.resize(most);
+    begin();
+}
+
+void Stream::begin(int64_t layers) noexcept {
+    expected = layers;
+    open_count = 0;
+    frame = 0;
+    quality = Quality::exact;
+    state = {};
+    enter(windows.start, *starting, 0);
+}
+
+// A defect's detector in the part, or BOUNDARY where it has none.
+int32_t Stream::id(Defect at) const noexcept {
+    const int64_t layer = at.layer - from;
+    if (layer < 0 || layer >= windows.span)
+        return BOUNDARY;
+    const int32_t detector = part->first[layer] + at.rank;
+    return at.rank >= 0 && detector < part->first[layer + 1] ? detector : BOUNDARY;
+}
+
+// Begin a part at a layer, with all defects that are open; the end instead, where it is known to be near.
+void Stream::enter(const Windows::Part &next, Decoder &with, int64_t at) noexcept {
+    const bool last = expected >= windows.least() && at + windows.span >= expected;
+    part = last ? &windows.end : &next;
+    decoder = last ? ending.get() : &with;
+    from = last ? expected - windows.span : at;
+    decoder->begin();
+    for (size_t i = 0; i < open_count; i++) {
+        ids[i] = id(open[i]);
+        if (ids[i] == BOUNDARY) {  // a rank that no detector has
+            quality = Quality::failed;
+            open[i--] = open[--open_count];
+        }
+    }
+    decoder->add({ids.data(), open_count});
+}
+
+void Stream::add(std::span<const int32_t> ranks, bool last) noexcept {
+    const int64_t layer = state.layers++;
+    last = last || layer + 1 == expected;
+    const size_t before = open_count;
+    for (const int32_t rank : ranks) {
+        if (open_count == open.size()) {
+            quality = Quality::failed;
+            break;
+        }
+        open[open_count++] = {layer, rank};
+    }
+    state.open = static_cast<int32_t>(open_count);
+    if (last) {
+        expected = layer + 1;
+        if (part != &windows.end || from != expected - windows.span) {
+            if (expected < windows.least()) {
+                quality = Quality::failed;
+                return;
+            }
+            enter(windows.end, *ending, expected - windows.span);
+            return close();
+        }
+    }
+    for (size_t i = before; i < open_count; i++) {
+        const int32_t detector = id(open[i]);
+        if (detector == BOUNDARY) {
+            quality = Quality::failed;
+            open[i--] = open[--open_count];
+            continue;
+        }
+        ids[i] = detector;
+    }
+    decoder->add({ids.data() + before, open_count - before});
+    if (last)
+        close();
+    else if (part != &windows.end && layer - from + 1 == windows.span)
+        step();
+}
+
+// Commit a pair, or leave its defects for the next window.
+void Stream::settle(const Pair &pair) noexcept {
+    const int32_t kept = windows.settings.commit;  // layers before this one end with this window
+    const int32_t a = part->layer[pair.a];
+    if (pair.b == BOUNDARY && pair.observables & FUTURE) {
+        if (a >= kept) {
+            state.deferred += a < 2 * kept;
+            return;
+        }
+        const Windows::Way &way = part->ways[pair.a];
+        frame ^= way.observables;
+        defect[pair.a] = 0;
+        defect[way.last] ^= 1;
+        state.moved++;
+        return;
+    }
+    const int32_t b = pair.b == BOUNDARY ? a : part->layer[pair.b];
+    const auto [old, young] = std::minmax(a, b);
+    if (young >= 2 * kept) {
+        if (old >= kept) {
+            state.deferred += old < 2 * kept;
+            return;
+        }
+        state.forced++;
+    }
+    frame ^= pair.observables;
+    defect[pair.a] ^= 1;
+    if (pair.b != BOUNDARY)
+        defect[pair.b] ^= 1;
+}
+
+void Stream::step() noexcept {
+    quality = std::max(quality, decoder->finish().quality);
+    for (size_t i = 0; i < open_count; i++)
+        defect[ids[i]] = 1;
+    for (const Pair &pair : decoder->pairs())
+        settle(pair);
+    // Collect what is open, also defects that were moved, in the order of detectors.
+    const int64_t next = from + windows.settings.commit;
+    const size_t before = open_count;
+    open_count = 0;
+    for (int32_t layer = 0; layer < windows.span; layer++) {
+        for (int32_t v = part->first[layer]; v < part->first[layer + 1]; v++) {
+            if (!defect[v])
+                continue;
+            defect[v] = 0;
+            if (from + layer < next)  // a decoder that failed, or that did not pair all
+                quality = Quality::failed;
+            else
+                open[open_count++] = {from + layer, v - part->first[layer]};
+        }
+    }
+    state.resolved += static_cast<int64_t>(before) - static_cast<int64_t>(open_count);
+    state.open = static_cast<int32_t>(open_count);
+    state.windows++;
+    state.committed = next;
+    enter(windows.middle, *running, next);
+}
+
+void Stream::close() noexcept {
+    quality = std::max(quality, decoder->finish().quality);
+    size_t paired = 0;
+    for (const Pair &pair : decoder->pairs()) {
+        frame ^= pair.observables;
+        paired += pair.b == BOUNDARY ? 1 : 2;
+    }
+    if (paired != open_count)
+        quality = Quality::failed;
+    state.resolved += static_cast<int64_t>(open_count);
+    open_count = 0;
+    state.open = 0;
+    state.windows++;
+    state.committed = state.layers;
+}
+
+}  // namespace qdeck

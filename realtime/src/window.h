@@ -1,0 +1,135 @@
+// Sliding windows: decoding without end in bounded memory.
+//
+// A window holds `window` layers and, before them, `commit` layers of which only defects that an earlier window deferred are
+// left. When it is full it is decoded with an open end towards the future, and pairs are committed as a whole, as soon as
+// both defects lie before the buffer of the last window - commit layers. A pair that reaches into the buffer is deferred
+// once, and committed in the next window wherever its other end lies; a defect that only the future end explains, twice, is
+// moved to the window's last layers along the shortest way there. Each defect is thus resolved within two windows (semantics of the streaming
+// decoder of PECOS-packages/PECOS#664, with pairs as components), unlike cuts through edges (Skoric et al., Nat. Commun. 14,
+// 7040), which need artificial defects at each seam.
+//
+// As rounds are alike, one compiled window serves all, beside one for the start and one for the end of a stream.
+#pragma once
+
+#include "decoder.h"
+#include "stretch.h"
+
+#include <functional>
+
+namespace qdeck {
+
+// Makes the decoder of a window; it must give pairs. Its model has FUTURE and PAST as observables 63 and 62.
+using Maker = std::function<std::unique_ptr<Compiled>(const Model &)>;
+
+struct WindowSettings {
+    int32_t window = 0;  // layers, more than `commit`; 2 distances is usual
+    int32_t commit = 0;  // layers by which windows advance; 1 distance is usual
+};
+
+class Stream;
+
+class Windows final {
+public:
+    // `volume`: a model of the same experiment with enough rounds to see what repeats. Throws std::invalid_argument for a
+    // model or settings that do not fit.
+    Windows(const Model &volume, WindowSettings settings, const Maker &maker);
+    std::unique_ptr<Stream> stream() const;
+    size_t bytes() const noexcept;
+    // Streams shorter than this are too short for windows: decode them as one volume.
+    int32_t least() const noexcept { return span + head; }
+    int32_t width() const noexcept { return layer_width; }
+    const WindowSettings settings;
+
+private:
+    friend class Stream;
+    struct Way {  // of a detector to the future end, up to the last detector before it
+        double weight;
+        uint64_t observables;
+        int32_t last;
+    };
+    struct Part {
+        std::unique_ptr<Compiled> compiled;
+        std::vector<int32_t> first;  // detector of each layer, and the number of all
+        std::vector<int32_t> layer;  // of each detector
+        std::vector<Way> ways;       // of each detector; empty for the last part
+    };
+    Part part(const Model &model, int32_t from, bool open, const Maker &maker) const;
+
+    int32_t span;  // layers in a part: window + commit
+    int32_t head;
+    int32_t layer_width;
+    Part start;
+    Part middle;
+    Part end;
+};
+
+// How far a stream is; all since `begin`.
+struct Progress {
+    int64_t layers = 0;     // that arrived
+    int64_t committed = 0;  // before this layer nothing is open
+    int64_t windows = 0;    // that were decoded
+    int64_t resolved = 0;   // defects in committed pairs
+    int64_t deferred = 0;   // pairs that had to wait for the next window
+    int64_t forced = 0;     // pairs that were committed although they reach into the buffer
+    int64_t moved = 0;      // defects that were moved towards the future end
+    int32_t open = 0;       // defects that are not resolved
+};
+
+class Stream {
+public:
+    explicit Stream(const Windows &windows);
+    // Forget all. `layers`: how many will come, where that is known: the last of them then ends the stream, and the last window
+    // is prepared as rounds arrive.
+    void begin(int64_t layers = 0) noexcept;
+    // The next layer: its defects by rank, each once; `last` ends the stream. Decodes a window when one is full.
+    void add(std::span<const int32_t> ranks, bool last = false) noexcept;
+    // After the last layer the answer for the whole stream, before that what is committed. Its weight is not known (0).
+    // `failed`: a window could not be decoded, or the stream was shorter than Windows::least.
+    Answer answer() const noexcept { return {frame, 0.0, quality}; }
+    const Progress &progress() const noexcept { return state; }
+
+private:
+    struct Defect {
+        int64_t layer;
+        int32_t rank;
+    };
+    void enter(const Windows::Part &next, Decoder &with, int64_t at) noexcept;
+    int32_t id(Defect defect) const noexcept;
+    void step() noexcept;
+    void close() noexcept;
+    void settle(const Pair &pair) noexcept;
+
+    const Windows &windows;
+    std::unique_ptr<Decoder> starting, running, ending;
+    const Windows::Part *part = nullptr;  // what is being filled, from layer `from` on
+    Decoder *decoder = nullptr;
+    int64_t from = 0;
+    int64_t expected = 0;
+    std::vector<Defect> open;  // of fixed size; open_count are in use
+    std::vector<int32_t> ids;  // scratch
+    std::vector<char> defect;  // scratch, by detector of a part: open after this window
+    size_t open_count = 0;
+    uint64_t frame = 0;
+    Quality quality = Quality::exact;
+    Progress state;
+};
+
+// Windows over one volume behind the protocol of decoders: for volumes too long for tables of their own. Defects come layer by
+// layer; one that comes after a later layer's makes the answer `failed`.
+class Windowed final : public Compiled {
+public:
+    // As for Windows; the volume itself must not be shorter than Windows::least.
+    Windowed(const Model &volume, WindowSettings settings, const Maker &maker);
+    std::unique_ptr<Decoder> decoder() const override;
+    size_t bytes() const noexcept override { return windows.bytes() + rank.size() * 8; }
+    int32_t detectors() const noexcept { return static_cast<int32_t>(rank.size()); }
+
+private:
+    friend class WindowedDecoder;
+    Windows windows;
+    int32_t layers;
+    std::vector<int32_t> layer;
+    std::vector<int32_t> rank;
+};
+
+}  // namespace qdeck

@@ -1,0 +1,26 @@
+"""Circuits for the tests of the real-time host."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+import stim
+
+
+def _surface(distance: int, p: float, rounds: int | None = None) -> stim.Circuit:
+    return stim.Circuit.generated(
+        "surface_code:rotated_memory_z",
+        distance=distance,
+        rounds=rounds or distance,
+        after_clifford_depolarization=p,
+        before_round_data_depolarization=p,
+        before_measure_flip_probability=p,
+        after_reset_flip_probability=p,
+    )
+
+
+@pytest.fixture(scope="session")
+def surface() -> Callable[..., stim.Circuit]:
+    """Memory of a rotated surface code in the Z basis: surface(distance, p, rounds=distance), noise p everywhere."""
+    return _surface
