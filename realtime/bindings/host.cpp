@@ -56,17 +56,6 @@ nb::dict granted_dict(const qdeck::Granted &granted) {
 void bind_host(nb::module_ &m) {
     nb::class_<qdeck::Null, Compiled>(m, "Null", "No decoder: the answer is always 0. The null control.").def(nb::init<>());
 
-    nb::class_<Detectors>(m, "Detectors", "The D matrix, compiled: which measurements make each detector.")
-        .def(nb::init<int64_t, const std::vector<std::vector<int64_t>> &, int64_t>(), "measurements"_a, "rows"_a,
-             "reach"_a = 0, "Raises ValueError for rows that name other measurements.")
-        .def_prop_ro("measurements", &Detectors::measurements)
-        .def("__len__", &Detectors::size);
-
-    nb::class_<qdeck::RingFile>(m, "Rings", "Shared memory with one ring to the host and one back.")
-        .def("__init__", [](qdeck::RingFile *self, uint32_t slots, uint32_t stride, bool wakes) {
-            new (self) qdeck::RingFile(qdeck::RingFile::create({slots, stride, wakes}, {slots, stride, false}));
-        }, "slots"_a = 1024, "stride"_a = 128, "wakes"_a = false);
-
     nb::class_<qdeck::Wishes>(m, "Wishes", "What a thread asks of the operating system.")
         .def("__init__", [](qdeck::Wishes *self, int core, int fifo, bool lock, bool shallow) {
             new (self) qdeck::Wishes{core, fifo, lock, shallow};
