@@ -20,7 +20,7 @@ __all__ = ["Block", "ClosedLoop", "Side", "causes_of"]
 
 POLICIES = ("wait", "idle", "defer")
 NO_REACTION = np.iinfo(np.uint32).max
-STRETCH_NS = 20_000_000  # without a pause: long before the kernel takes the core from a real-time thread
+STRETCH_NS = 10_000_000  # without a pause: long before the kernel takes the core from a real-time thread
 PAUSE_NS = 2_000_000
 
 Reactions = npt.NDArray[np.uint32]
