@@ -238,11 +238,12 @@ class Ledger:
             decode=Spread.of(page["decode"]),
         )
 
-    def misses(self) -> list[Miss]:
-        """The last shots that took longer than half their budget, oldest first; those being written are left out."""
+    def misses(self, since: int = 0) -> list[Miss]:
+        """The last shots that took longer than half their budget, oldest first, from record `since` on (the ledger's
+        `missed` of an earlier moment). Records that are being written are left out."""
         written, kept = int(self.head["missed"]), len(self.records)
         found = []
-        for number in range(max(0, written - kept), written):
+        for number in range(max(since, written - kept), written):
             record = self.records[number % kept]
             before = int(record["number"])
             copy = record.copy()

@@ -1,0 +1,455 @@
+"""`qdeck realtime bench`: controller, host and jitter control in one run; every correction beside PyMatching's."""
+
+from __future__ import annotations
+
+import platform
+import sys
+import threading
+import time
+from collections.abc import Callable
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+
+from quarterdeck_realtime import _hot
+from quarterdeck_realtime.closed_loop import Block, ClosedLoop, Side, side_of
+from quarterdeck_realtime.codes import Experiment, Shots, experiment
+from quarterdeck_realtime.model import model_of
+from quarterdeck_realtime.profiles import PROFILES, Cores, choose_cores
+
+__all__ = ["Case", "Holding", "Jitter", "Report", "Row", "Swaps", "bench", "markdown"]
+
+Tell = Callable[[str], None]
+SEED = 20_000
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A memory experiment at 1 us cadence; `shots` in each of `blocks` blocks, the null control's between them."""
+
+    code: str
+    distance: int
+    p: float
+    shots: int
+    blocks: int = 4
+    plain: bool = False  # cudaq-realtime alone: an answer to each enqueue, and get_corrections
+
+
+class Jitter(msgspec.Struct, frozen=True):
+    """A thread that only looks at the clock: what the machine takes from it."""
+
+    core: int
+    seconds: float
+    over_2us_per_s: float
+    over_10us_per_s: float
+    share_over_2us: float
+    longest_us: float
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One case: the decoder, the null control of the same minute, and the agreement with PyMatching."""
+
+    name: str
+    case: Case
+    own: Side
+    null: Side
+    differ: int  # answers other than PyMatching's, of the same shots
+    near_ties: int  # of them, with equal weight within the rounding of the tables
+    logical_errors: int
+    logical_errors_pymatching: int
+    answered: int  # all shots, with those that warmed up
+    lost: int  # without an answer
+    late_rounds: int  # published over half a cycle late
+    told_late: int
+    gaps_per_s: float  # of the host's loop, over 2 us
+    compile_s: float
+    table_bytes: int
+
+    @property
+    def p99_above_null_us(self) -> float:
+        return self.own.p99_us - self.null.p99_us
+
+
+class Swaps(msgspec.Struct, frozen=True):
+    """Hot swaps under load, against the same stream without any."""
+
+    distance: int
+    p: float
+    swaps: int  # that the answers showed
+    shots: int
+    lost_rounds: int
+    lost_answers: int
+    differ: int
+    wrong_epoch: int  # answers of another decoder than the one in force
+    swapped: Side  # all shots of the run with swaps
+    first: Side  # the first volume of each new decoder
+    steady: Side  # the run without swaps
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """Many patches of one distance on one core at 1 ms cycles."""
+
+    patches: int
+    admitted: bool
+    refusal: str
+    predicted_share: float
+    busy_share: float
+    shots: int
+    misses: int
+    p50_us: float
+    p99_us: float
+    differ: int
+    lost: int
+    late_rounds_share: float  # of the controller: above some per cent it is the limit, not the host
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A whole run."""
+
+    machine: str
+    python: str
+    versions: dict[str, str]
+    cores: Cores
+    quick: bool
+    seconds: float
+    warnings: list[str]
+    jitter: Jitter
+    rows: list[Row]
+    swaps: Swaps | None = None
+    holding: list[Holding] = []
+
+
+FULL = [
+    Case("surface", 5, 1e-3, 50_000),
+    Case("surface", 7, 1e-3, 50_000),
+    Case("surface", 7, 1e-3, 25_000, plain=True),
+    Case("surface", 7, 3e-3, 40_000),
+    Case("surface", 9, 1e-3, 25_000),
+    Case("surface", 9, 3e-3, 25_000),
+    Case("surface", 11, 1e-3, 25_000),
+    Case("surface", 11, 3e-3, 25_000),
+    Case("surface", 13, 1e-3, 15_000),
+    Case("surface", 13, 3e-3, 15_000),
+    Case("repetition", 13, 3e-3, 25_000),
+]
+QUICK = [Case("surface", 5, 1e-3, 15_000), Case("surface", 7, 1e-3, 12_000), Case("surface", 7, 3e-3, 10_000)]
+
+
+def head(shots: Shots, many: int) -> Shots:
+    """The first of them, to warm a decoder with."""
+    return Shots(shots.measurements[:many], shots.detections[:many], shots.observables[:many])
+
+
+def near_ties(compiled: Any, blocks: list[Block], shots: Shots, expected: Any, weights: Any) -> tuple[int, int]:
+    """(answers other than expected, those of them whose solution weighs the same within rounding)."""
+    differ = ties = 0
+    for block in blocks:
+        found = block.tally["corrections"]
+        answered = block.tally["reaction_ns"] != np.iinfo(np.uint32).max
+        for shot in np.flatnonzero((found != expected) & answered):
+            defects = np.flatnonzero(shots.detections[shot]).tolist()
+            _, weight = compiled.decode(defects)
+            differ += 1
+            ties += abs(weight - weights[shot]) <= max(compiled.units) * len(defects)
+    return differ, ties
+
+
+def measure_jitter(cores: Cores, seconds: float, fifo: int) -> Jitter:
+    """Spin on the host's core, which must be free."""
+    told = _hot.jitter(round(seconds * 1e9), _hot.Wishes(core=cores.host, fifo=fifo))
+    return Jitter(
+        told["granted"]["core"], told["spun_ns"] / 1e9, told["over_2us_per_s"], told["over_10us_per_s"],
+        told["share_over_2us"], told["longest_ns"] / 1e3,
+    )  # fmt: skip
+
+
+def run_case(case: Case, seed: int) -> tuple[Row, list[str]]:
+    """Alternate blocks of the null control and the decoder, on the same shots; the row, and what was refused."""
+    exp = experiment(case.code, case.distance, case.p)
+    shots = exp.sample(case.shots, seed)
+    expected, weights = exp.expected(shots)
+    model = model_of(exp.dem)
+    start = time.perf_counter()
+    compiled = _hot.Matching(model)
+    compile_s = time.perf_counter() - start
+    with ClosedLoop() as loop:
+        own = loop.seat(exp.name, exp, compiled, head(shots, 500))
+        null = loop.seat("null control", exp, _hot.Null(), head(shots, 1))
+        loop.start()
+        sides: dict[int, list[Block]] = {own: [], null: []}
+        for _ in range(case.blocks):
+            for seat in (null, own):
+                sides[seat].append(loop.run(seat, shots, expected, plain=case.plain))
+        status = loop.status()
+        warnings = loop.warnings
+    tallies = [block.tally for block in sides[own]]
+    differ, ties = near_ties(compiled, sides[own], shots, expected, weights)
+    return Row(
+        name=exp.name + (" plain" if case.plain else ""),
+        case=case,
+        own=side_of(sides[own]),
+        null=side_of(sides[null]),
+        differ=differ,
+        near_ties=ties,
+        logical_errors=sum(tally["logical_errors"] for tally in tallies),
+        logical_errors_pymatching=case.blocks * int((expected != shots.observables).sum()),
+        answered=sum(tally["shots"] for tally in tallies),
+        lost=sum(tally["lost"] for tally in tallies),
+        late_rounds=sum(tally["slipped"] for tally in tallies),
+        told_late=sum(tally["told_late"] for tally in tallies),
+        gaps_per_s=status.gaps_per_s,
+        compile_s=compile_s,
+        table_bytes=compiled.bytes,
+    ), warnings
+
+
+def run_swaps(distance: int, p: float, swaps: int, seed: int) -> tuple[Swaps, list[str]]:
+    """Ask for a new decoder in the middle of every twentieth volume; decoders are built and warmed by another thread."""
+    every, batch = 20, 40
+    exp = experiment("surface", distance, p)
+    shots = exp.sample(every * batch, seed)
+    expected, _ = exp.expected(shots)
+    warm = head(shots, 200)
+    model = model_of(exp.dem)
+    swapped: list[Block] = []
+    steady: list[Block] = []
+    with ClosedLoop() as loop:
+        seat = loop.seat(exp.name, exp, _hot.Matching(model), warm)
+        loop.start()
+        place = loop.seats[seat][2]
+        run = {"warm_shots": 0, "pause_every_shots": 0}
+        for _ in range(-(-swaps // batch)):
+            steady.append(loop.run(seat, shots, expected, **run))
+            fresh = [_hot.Matching(model) for _ in range(2)]
+            builder = threading.Thread(
+                target=lambda made=fresh: [loop.host.stage(place, made[i % 2], warm.detections) for i in range(batch)]
+            )
+            builder.start()
+            builder.join()
+            swapped.append(loop.run(seat, shots, expected, swap_every_shots=every, **run))
+            loop.host.collect(place)
+        lost_rounds = loop.status().patches[place].lost_rounds
+        warnings = loop.warnings
+    firsts: list[Block] = []
+    wrong = 0
+    for block in swapped:
+        epochs = block.tally["epoch"].astype(int)
+        begun = np.flatnonzero(np.diff(epochs) != 0) + 1
+        firsts.append(part_of(block, begun))
+        # Asked for in volume 19, 39, ...: in force from the volume after it on.
+        wanted = (epochs[0] + np.arange(len(epochs)) // every) % 256
+        wrong += int((epochs != wanted).sum())
+    return Swaps(
+        distance=distance,
+        p=p,
+        swaps=sum(block.tally["swaps"] for block in swapped),
+        shots=sum(block.tally["shots"] for block in swapped),
+        lost_rounds=lost_rounds,
+        lost_answers=sum(block.tally["lost"] for block in swapped),
+        differ=sum(block.tally["differ"] for block in swapped),
+        wrong_epoch=wrong,
+        swapped=side_of(swapped),
+        first=side_of(firsts),
+        steady=side_of(steady),
+    ), warnings
+
+
+def part_of(block: Block, shots: Any) -> Block:
+    """Some of its reactions, whose misses are not explained again."""
+    return Block(block.reaction_ns[shots], 0, dict.fromkeys(block.causes, 0), block.tally, block.ran_ns)
+
+
+def run_holding(distance: int, p: float, steps: list[int], seed: int, volumes: int = 12) -> tuple[list[Holding], list[str]]:
+    """More and more patches at 1 ms cycles on one core, all phases spread; admission's opinion beside what happened."""
+    profile = msgspec.structs.replace(PROFILES["neutral-atom"], budget_us=100.0, spin_us=-1.0, policy="defer")
+    exp = experiment("surface", distance, p)
+    shots = exp.sample(400, seed)
+    expected, _ = exp.expected(shots)
+    compiled = _hot.Matching(model_of(exp.dem))
+    detectors = _hot.Detectors(exp.measurements, exp.detectors)
+    frames = exp.frames(shots)
+    # With a mebibyte touched between frames: on a full host a patch finds little of its own in the caches.
+    cost = _hot.measure(detectors, 1, compiled, shots.detections, exp.round_bits, frames, flush=1 << 20)
+    tenant = (*cost, round(profile.cycle_us * 1e3), round(profile.budget_us * 1e3))
+    share = (cost[0] * (cost[3] - 1) + cost[1]) / (cost[3] * profile.cycle_us * 1e3)
+    found, warnings = [], []
+    for many in steps:
+        refusal = _hot.refusal([tenant] * (many - 1), tenant)
+        with ClosedLoop(profile, patches=many) as loop:
+            for index in range(many):
+                loop.seat(f"patch {index}", exp, compiled, head(shots, 20), slots=64)
+            controller = loop.controller(len(exp.round_bits), warm_shots=1)
+            for index, (rings, _, _) in enumerate(loop.seats):
+                first = (index * 7) % (len(shots) - volumes)
+                part = slice(first, first + volumes)
+                controller.add(
+                    rings, decoder=index, round_bits=exp.round_bits, bits=frames[part], observables=1,
+                    phase_ns=index * round(profile.cycle_us * 1e3) // many,
+                    expected=expected[part], actual=shots.observables[part],
+                )  # fmt: skip
+            loop.start()
+            before = loop.status()
+            loop.warn(controller.run(_hot.Wishes(core=loop.cores.controller, fifo=loop.fifo)))
+            after = loop.status()
+            warnings += [warning for warning in loop.warnings if warning not in warnings]
+            tallies = [controller.tally(index) for index in range(many)]
+        reactions = np.concatenate([tally["reaction_ns"][1:] for tally in tallies]) / 1e3
+        ran_ns = controller.ran_ns
+        busy = (after.busy_share * after.up_s - before.busy_share * before.up_s) * 1e9 / ran_ns
+        found.append(
+            Holding(
+                patches=many,
+                admitted=not refusal,
+                refusal=refusal,
+                predicted_share=share * many,
+                busy_share=busy,
+                shots=len(reactions),
+                misses=int((reactions > profile.budget_us).sum()),
+                p50_us=float(np.quantile(reactions, 0.5)),
+                p99_us=float(np.quantile(reactions, 0.99)),
+                differ=sum(tally["differ"] for tally in tallies),
+                lost=sum(tally["lost"] for tally in tallies),
+                late_rounds_share=sum(tally["slipped"] for tally in tallies) / sum(tally["rounds"] for tally in tallies),
+            )
+        )
+    return found, warnings
+
+
+def machine() -> str:
+    """The processor's name and how many of its cores this process may use."""
+    name = platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith(("model name", "Model")):
+                name = line.partition(":")[2].strip()
+                break
+    return f"{name}, Linux {platform.release()}"
+
+
+def bench(
+    quick: bool = False, cases: list[Case] | None = None, swaps: int | None = None, holding: list[int] | None = None,
+    tell: Tell = lambda line: None,
+) -> Report:  # fmt: skip
+    """Run everything; `tell` is called with a line after each step.
+
+    `quick`: a few cases with few shots, well under a minute. `cases`, `swaps` (0: none) and `holding` (numbers of patches)
+    replace what the full or quick run has.
+    """
+    start = time.perf_counter()
+    cores = choose_cores()
+    fifo = 40 if cores.host >= 0 else 0
+    warnings: list[str] = []
+    jitter = measure_jitter(cores, 0.3 if quick else 0.9, fifo)
+    tell(
+        f"jitter control: {jitter.over_10us_per_s:.0f} gaps/s over 10 us, the longest {jitter.longest_us:.0f} us, "
+        f"{100 * jitter.share_over_2us:.1f} % of the time in gaps"
+    )
+    rows = []
+    for index, case in enumerate((QUICK if quick else FULL) if cases is None else cases):
+        row, refused = run_case(case, SEED + index)
+        rows.append(row)
+        warnings += [each for each in refused if each not in warnings]
+        tell(
+            f"{row.name}: p50 {row.own.p50_us:.2f}, p99 {row.own.p99_us:.2f}, p99.9 {row.own.p999_us:.1f} us "
+            f"(null {row.null.p50_us:.2f}, {row.null.p99_us:.2f}, {row.null.p999_us:.1f}); misses {row.own.misses} "
+            f"(null {row.null.misses}) of {row.own.shots}; {row.differ} answers unlike PyMatching's"
+        )
+    many = (100 if quick else 1000) if swaps is None else swaps
+    swapped = None
+    if many:
+        swapped, refused = run_swaps(5, 1e-3, many, SEED)
+        tell(
+            f"{swapped.swaps} hot swaps: {swapped.lost_rounds} lost rounds, {swapped.lost_answers} lost answers, p99 "
+            f"{swapped.swapped.p99_us:.2f} us (without {swapped.steady.p99_us:.2f})"
+        )
+    held: list[Holding] = []
+    steps = ([50] if quick else [250, 500, 1000, 1500]) if holding is None else holding
+    if steps:
+        held, refused = run_holding(7, 1e-3, steps, SEED)
+        for step in held:
+            tell(
+                f"{step.patches} patches d=7 at 1 ms: p99 {step.p99_us:.1f} us, {step.misses} of {step.shots} over 100 us, "
+                f"core busy {100 * step.busy_share:.0f} %"
+            )
+    return Report(
+        machine=machine(),
+        python=sys.version.split()[0],
+        versions={name: metadata.version(name) for name in ("quarterdeck-realtime", "pymatching", "stim", "numpy")},
+        cores=cores,
+        quick=quick,
+        seconds=time.perf_counter() - start,
+        warnings=warnings,
+        jitter=jitter,
+        rows=rows,
+        swaps=swapped,
+        holding=held,
+    )
+
+
+def markdown(report: Report) -> str:
+    """The report as a page."""
+    jitter = report.jitter
+    lines = [
+        f"Machine: {report.machine}; controller on core {report.cores.controller}, host on core {report.cores.host}; "
+        + ", ".join(f"{name} {version}" for name, version in report.versions.items()) + f"; {report.seconds:.0f} s in all.",
+        "",
+        f"Jitter control (a thread that only reads the clock, {jitter.seconds:.1f} s): {jitter.over_2us_per_s:.0f} gaps/s "
+        f"over 2 us, {jitter.over_10us_per_s:.0f} over 10 us, the longest {jitter.longest_us:.0f} us.",
+        "",
+        "Reaction in us (answer seen minus last round published) at 1 us cadence over shared memory; misses are over 10 us.",
+        "",
+        "| case | shots | p50 | p99 | p99.9 | null p50 | null p99 | null p99.9 | p99 above null | misses | null | "
+        "causes | unlike PyMatching | logical errors (PyMatching's) |",
+        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
+    ]  # fmt: skip
+    for row in report.rows:
+        own, null = row.own, row.null
+        causes = ", ".join(f"{cause} {many}" for cause, many in own.causes.items() if many) or "-"
+        ties = f" ({row.near_ties} near-ties)" if row.differ else ""
+        lines.append(
+            f"| {row.name} | {own.shots} | {own.p50_us:.2f} | {own.p99_us:.2f} | {own.p999_us:.1f} | {null.p50_us:.2f} | "
+            f"{null.p99_us:.2f} | {null.p999_us:.1f} | {row.p99_above_null_us:.2f} | {own.misses} | {null.misses} | {causes} | "
+            f"{row.differ}{ties} | {row.logical_errors} ({row.logical_errors_pymatching}) |"
+        )
+    if report.swaps:
+        swaps = report.swaps
+        lines += [
+            "",
+            f"Hot swaps, d={swaps.distance}, p={swaps.p:g}: {swaps.swaps} in {swaps.shots} volumes: {swaps.lost_rounds} lost "
+            f"rounds, {swaps.lost_answers} lost answers, {swaps.wrong_epoch} answers of another epoch, {swaps.differ} unlike "
+            f"PyMatching's. p99 {swaps.swapped.p99_us:.2f} us against {swaps.steady.p99_us:.2f} without swaps; the first "
+            f"volume of a new decoder: p50 {swaps.first.p50_us:.2f}, p99 {swaps.first.p99_us:.2f} us.",
+        ]
+    if report.holding:
+        lines += [
+            "",
+            "Patches of d=7 at 1 ms cycles on one core, budget 100 us:",
+            "",
+            "| patches | admitted | core busy (foretold) | p50 us | p99 us | over budget | unlike PyMatching | rounds late |",
+            "|---|---|---|---|---|---|---|---|",
+        ]
+        lines += [
+            f"| {step.patches} | {'yes' if step.admitted else 'no'} | {100 * step.busy_share:.0f} % "
+            f"({100 * step.predicted_share:.0f} %) | {step.p50_us:.1f} | {step.p99_us:.1f} | {step.misses} of {step.shots} | "
+            f"{step.differ} | {100 * step.late_rounds_share:.1f} % |"
+            for step in report.holding
+        ]
+    if report.warnings:
+        lines += ["", *(f"- {warning}" for warning in report.warnings)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    """`python -m quarterdeck_realtime.bench [--quick] [--json FILE]`."""
+    quick = "--quick" in sys.argv
+    report = bench(quick=quick, tell=lambda line: print(line, file=sys.stderr, flush=True))
+    if "--json" in sys.argv:
+        Path(sys.argv[sys.argv.index("--json") + 1]).write_bytes(msgspec.json.format(msgspec.json.encode(report)))
+    print(markdown(report))
+
+
+if __name__ == "__main__":
+    main()

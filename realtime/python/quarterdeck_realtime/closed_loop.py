@@ -1,0 +1,190 @@
+"""A controller and a host in one process, on two cores, with a null control beside: what the bench measures with."""
+
+from __future__ import annotations
+
+import os
+import time
+from types import TracebackType
+from typing import Any, Self
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from quarterdeck_realtime import _hot
+from quarterdeck_realtime.codes import Experiment, Shots
+from quarterdeck_realtime.profiles import PROFILES, Cores, Profile, choose_cores
+from quarterdeck_realtime.status import CAUSES, HostStatus, Ledger, Miss
+
+__all__ = ["Block", "ClosedLoop", "Side", "causes_of"]
+
+POLICIES = ("wait", "idle", "defer")
+NO_REACTION = np.iinfo(np.uint32).max
+STRETCH_NS = 10_000_000  # without a pause: long before the kernel takes the core from a real-time thread
+PAUSE_NS = 2_000_000
+
+Reactions = npt.NDArray[np.uint32]
+
+
+class Side(msgspec.Struct, frozen=True):
+    """Reactions of one side (a decoder, or the null control): answer seen minus last round published, in us."""
+
+    shots: int
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    max_us: float
+    misses: int  # over the budget
+    causes: dict[str, int]  # of each miss, exactly one
+
+    @property
+    def miss_share(self) -> float:
+        return self.misses / self.shots if self.shots else 0.0
+
+
+class Block(msgspec.Struct, frozen=True):
+    """What one run of the controller gave."""
+
+    reaction_ns: Reactions  # of the shots after the warm-up
+    misses: int
+    causes: dict[str, int]
+    tally: dict[str, Any]
+    ran_ns: int
+
+
+def causes_of(reactions: Reactions, gaps: Reactions, host: dict[int, Miss], budget_ns: int, first: int) -> dict[str, int]:
+    """The one cause of each reaction over the budget, as the controller saw it: its largest part.
+
+    `host`: what the host put on record, by shot; `gaps`: what the machine took from the controller itself during each
+    reaction. What the host's stamps do not explain happened on the way, or in the controller.
+    """
+    causes = dict.fromkeys(CAUSES, 0)
+    for shot in np.flatnonzero(reactions > budget_ns):
+        reaction = float(reactions[shot]) / 1e3
+        seen = host.get(int(shot) + first)
+        parts = dict.fromkeys(CAUSES, 0.0)
+        if seen is not None:
+            parts |= {"backlog": seen.backlog_us, "decode": seen.decode_us, "preempted": seen.preempted_us}
+        way = max(0.0, reaction - sum(parts.values()))
+        own = min(way, float(gaps[shot]) / 1e3)
+        parts["preempted"] += own
+        parts["transport"] = way - own
+        order = ("preempted", "backlog", "decode", "transport")
+        causes[max(order, key=lambda cause: parts[cause])] += 1
+    return causes
+
+
+def side_of(blocks: list[Block]) -> Side:
+    """All blocks of one side together."""
+    reactions = np.concatenate([block.reaction_ns for block in blocks]) / 1e3
+    p50, p99, p999, most = (float(value) for value in np.quantile(reactions, (0.5, 0.99, 0.999, 1.0)))
+    causes = {cause: sum(block.causes[cause] for block in blocks) for cause in CAUSES}
+    return Side(len(reactions), p50, p99, p999, most, sum(block.misses for block in blocks), causes)
+
+
+class ClosedLoop:
+    """A host on one core; controllers of one patch at a time on another. A context manager.
+
+    Patches are seated before the loop starts; all of them are polled in each sweep, so that a decoder and the null control
+    live under the same conditions.
+    """
+
+    def __init__(
+        self, profile: Profile | None = None, *, patches: int = 4, fifo: int = 40, cores: Cores | None = None, **host: Any
+    ) -> None:
+        self.profile = profile or PROFILES["superconducting"]
+        self.cores = cores or choose_cores()
+        self.fifo = fifo if self.cores.host >= 0 else 0
+        self.warnings = list(self.cores.warnings)
+        self.name = f"quarterdeck-bench-{os.getpid()}-{time.monotonic_ns()}"
+        settings = {
+            "wishes": _hot.Wishes(core=self.cores.host, fifo=self.fifo, shallow=True),
+            "ledger": self.name,
+            "patches": patches,
+            "records": 1 << 15,
+            "spin_ns": round(self.profile.spin_us * 1e3),
+            "nap_ns": round(self.profile.nap_us * 1e3),
+            "wake_early_ns": round(self.profile.wake_early_us * 1e3),
+        }
+        self.host = _hot.Host(**settings | host)
+        self.seats: list[tuple[Any, Experiment, int]] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.host.stop()
+        self.seats.clear()
+        del self.host  # and its ledger
+
+    def seat(self, name: str, experiment: Experiment, compiled: Any, warm: Shots, slots: int = 1024) -> int:
+        """Seat a patch; returns its place. `warm`: shots to warm its decoder with."""
+        stride = -(-(80 + max(experiment.round_bits) // 8) // 64) * 64
+        rings = _hot.Rings(slots, stride)
+        place: int = self.host.add(
+            rings,
+            name=name,
+            decoder=len(self.seats),
+            cycle_ns=round(self.profile.cycle_us * 1e3),
+            budget_ns=round(self.profile.budget_us * 1e3),
+            policy=POLICIES.index(self.profile.policy),
+            detectors=_hot.Detectors(experiment.measurements, experiment.detectors),
+            observables=max(1, len(experiment.readouts)),
+            compiled=compiled,
+            shots=warm.detections,
+        )
+        self.seats.append((rings, experiment, place))
+        return place
+
+    def start(self) -> None:
+        """Start the loop; what the system refused is in `warnings`."""
+        self.host.start()
+        self.warn(self.host.granted["refusals"])
+
+    def warn(self, refusals: list[str]) -> None:
+        self.warnings += [refusal for refusal in refusals if refusal not in self.warnings]
+
+    def status(self) -> HostStatus:
+        """Of the ledger, now."""
+        with Ledger(self.name) as ledger:
+            return ledger.status()
+
+    def controller(self, rounds: int, warm_shots: int = 200, **pace: Any) -> Any:
+        """A controller of this profile for volumes of `rounds` rounds; it pauses often enough for the kernel."""
+        cycle_ns = round(self.profile.cycle_us * 1e3)
+        settings: dict[str, Any] = {
+            "cycle_ns": cycle_ns,
+            "budget_ns": round(self.profile.budget_us * 1e3),
+            "policy": POLICIES.index(self.profile.policy),
+            "warm_shots": warm_shots,
+            "pause_every_shots": max(1, STRETCH_NS // (rounds * cycle_ns)) if cycle_ns < 100_000 else 0,
+            "pause_ns": PAUSE_NS,
+            "nap_ns": 0 if cycle_ns < 100_000 else 60_000,
+        }
+        return _hot.Controller(**settings | pace)
+
+    def run(
+        self, seat: int, shots: Shots, expected: npt.NDArray[np.uint64], warm_shots: int = 200, **pace: Any
+    ) -> Block:
+        """Publish these shots to one patch, and account for each answer."""
+        rings, experiment, place = self.seats[seat]
+        controller = self.controller(len(experiment.round_bits), warm_shots, **pace)
+        controller.add(
+            rings,
+            decoder=seat,
+            round_bits=experiment.round_bits,
+            bits=experiment.frames(shots),
+            observables=max(1, len(experiment.readouts)),
+            expected=expected,
+            actual=shots.observables,
+        )
+        with Ledger(self.name) as ledger:
+            before = int(ledger.head["missed"])
+            self.warn(controller.run(_hot.Wishes(core=self.cores.controller, fifo=self.fifo)))
+            host = {miss.shot: miss for miss in ledger.misses(before) if miss.place == place}
+        tally = controller.tally(0)
+        reactions, gaps = tally["reaction_ns"][warm_shots:], tally["gap_ns"][warm_shots:]
+        kept = reactions != NO_REACTION
+        budget_ns = round(self.profile.budget_us * 1e3)
+        causes = causes_of(np.where(kept, reactions, 0), gaps, host, budget_ns, warm_shots)
+        return Block(reactions[kept], int((reactions[kept] > budget_ns).sum()), causes, tally, controller.ran_ns)
