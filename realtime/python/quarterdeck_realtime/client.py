@@ -52,7 +52,7 @@ STATS = (
 
 
 class Told(msgspec.Struct, frozen=True):
-    """What our hosts tell beyond CUDA-Q's protocol: the decoder's epoch (modulo 256), by how much an answer was late."""
+    """What our hosts tell beyond CUDA-Q's protocol: the decoder's epoch (modulo 256), how late an answer was."""
 
     epoch: int
     late: bool

@@ -32,7 +32,7 @@ class TransportConfig(msgspec.Struct, frozen=True):
 
 
 class DecoderConfig(msgspec.Struct, frozen=True, kw_only=True):
-    """One decoder. `num_measurements` is ours: `D_sparse` cannot tell of trailing measurements that are in no detector."""
+    """One decoder. `num_measurements` is ours: `D_sparse` cannot tell of trailing measurements in no detector."""
 
     id: int
     type: str
