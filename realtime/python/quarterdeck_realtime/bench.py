@@ -165,7 +165,7 @@ def measure_jitter(cores: Cores, seconds: float, fifo: int) -> Jitter:
     )  # fmt: skip
 
 
-def run_case(case: Case, seed: int) -> tuple[Row, list[str]]:
+def run_case(case: Case, seed: int, fifo: int = 40) -> tuple[Row, list[str]]:
     """Alternate blocks of the null control and the decoder, on the same shots; the row, and what was refused."""
     exp = experiment(case.code, case.distance, case.p)
     shots = exp.sample(case.shots, seed)
@@ -174,7 +174,7 @@ def run_case(case: Case, seed: int) -> tuple[Row, list[str]]:
     start = time.perf_counter()
     compiled = _hot.Matching(model)
     compile_s = time.perf_counter() - start
-    with ClosedLoop() as loop:
+    with ClosedLoop(fifo=fifo) as loop:
         own = loop.seat(exp.name, exp, compiled, head(shots, 500))
         null = loop.seat("null control", exp, _hot.Null(), head(shots, 1))
         loop.start()
@@ -205,7 +205,7 @@ def run_case(case: Case, seed: int) -> tuple[Row, list[str]]:
     ), warnings
 
 
-def run_swaps(distance: int, p: float, swaps: int, seed: int) -> tuple[Swaps, list[str]]:
+def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) -> tuple[Swaps, list[str]]:
     """Ask for a new decoder in the middle of every twentieth volume; decoders are built and warmed by another thread."""
     every, batch = 20, 40
     exp = experiment("surface", distance, p)
@@ -215,7 +215,7 @@ def run_swaps(distance: int, p: float, swaps: int, seed: int) -> tuple[Swaps, li
     model = model_of(exp.dem)
     swapped: list[Block] = []
     steady: list[Block] = []
-    with ClosedLoop() as loop:
+    with ClosedLoop(fifo=fifo) as loop:
         seat = loop.seat(exp.name, exp, _hot.Matching(model), warm)
         loop.start()
         place = loop.seats[seat][2]
@@ -261,7 +261,7 @@ def part_of(block: Block, shots: Any) -> Block:
     return Block(block.reaction_ns[shots], 0, dict.fromkeys(block.causes, 0), block.tally, block.ran_ns)
 
 
-def run_holding(distance: int, p: float, steps: list[int], seed: int, volumes: int = 12) -> tuple[list[Holding], list[str]]:
+def run_holding(distance: int, p: float, steps: list[int], seed: int, volumes: int = 12, fifo: int = 40) -> tuple[list[Holding], list[str]]:
     """More and more patches at 1 ms cycles on one core, all phases spread; admission's opinion beside what happened."""
     profile = msgspec.structs.replace(PROFILES["neutral-atom"], budget_us=100.0, spin_us=-1.0, policy="defer")
     exp = experiment("surface", distance, p)
@@ -277,7 +277,7 @@ def run_holding(distance: int, p: float, steps: list[int], seed: int, volumes: i
     found, warnings = [], []
     for many in steps:
         refusal = _hot.refusal([tenant] * (many - 1), tenant)
-        with ClosedLoop(profile, patches=many) as loop:
+        with ClosedLoop(profile, patches=many, fifo=fifo) as loop:
             for index in range(many):
                 loop.seat(f"patch {index}", exp, compiled, head(shots, 20), slots=64)
             controller = loop.controller(len(exp.round_bits), warm_shots=1)
@@ -331,25 +331,24 @@ def machine() -> str:
 
 def bench(
     quick: bool = False, cases: list[Case] | None = None, swaps: int | None = None, holding: list[int] | None = None,
-    tell: Tell = lambda line: None,
+    tell: Tell = lambda line: None, fifo: int = 40,
 ) -> Report:  # fmt: skip
     """Run everything; `tell` is called with a line after each step.
 
     `quick`: a few cases with few shots, well under a minute. `cases`, `swaps` (0: none) and `holding` (numbers of patches)
-    replace what the full or quick run has.
+    replace what the full or quick run has. `fifo`: priority of both ends where that is allowed, 0 for none.
     """
     start = time.perf_counter()
     cores = choose_cores()
-    fifo = 40 if cores.host >= 0 else 0
     warnings: list[str] = []
-    jitter = measure_jitter(cores, 0.3 if quick else 0.9, fifo)
+    jitter = measure_jitter(cores, 0.3 if quick else 0.9, fifo if cores.host >= 0 else 0)
     tell(
         f"jitter control: {jitter.over_10us_per_s:.0f} gaps/s over 10 us, the longest {jitter.longest_us:.0f} us, "
         f"{100 * jitter.share_over_2us:.1f} % of the time in gaps"
     )
     rows = []
     for index, case in enumerate((QUICK if quick else FULL) if cases is None else cases):
-        row, refused = run_case(case, SEED + index)
+        row, refused = run_case(case, SEED + index, fifo)
         rows.append(row)
         warnings += [each for each in refused if each not in warnings]
         tell(
@@ -360,7 +359,7 @@ def bench(
     many = (100 if quick else 1000) if swaps is None else swaps
     swapped = None
     if many:
-        swapped, refused = run_swaps(5, 1e-3, many, SEED)
+        swapped, refused = run_swaps(5, 1e-3, many, SEED, fifo)
         tell(
             f"{swapped.swaps} hot swaps: {swapped.lost_rounds} lost rounds, {swapped.lost_answers} lost answers, p99 "
             f"{swapped.swapped.p99_us:.2f} us (without {swapped.steady.p99_us:.2f})"
@@ -368,7 +367,7 @@ def bench(
     held: list[Holding] = []
     steps = ([50] if quick else [250, 500, 1000, 1500]) if holding is None else holding
     if steps:
-        held, refused = run_holding(7, 1e-3, steps, SEED)
+        held, refused = run_holding(7, 1e-3, steps, SEED, fifo=fifo)
         for step in held:
             tell(
                 f"{step.patches} patches d=7 at 1 ms: p99 {step.p99_us:.1f} us, {step.misses} of {step.shots} over 100 us, "
