@@ -23,6 +23,8 @@ from quarterdeck_realtime.status import HostStatus, Ledger, prometheus
 __all__ = ["Answer", "Ask", "Seated", "Service", "default_socket"]
 
 UDP_STRIDE = 2048
+LEAST_STRIDE = 256
+"""Of a ring's slots in bytes: the answer about statistics has to fit, too."""
 REQUEST_BYTES = 64 << 20
 """The longest request: a detector error model is text."""
 
@@ -119,7 +121,7 @@ class Service:
             self._seats[given.name] = _Seat(qubit, given.kind, place, share, port=port)
         else:
             widest = -(-(104 + qubit.measurements // 8) // 64) * 64
-            rings = _hot.Rings(given.slots, min(max(128, widest), 4096), wakes=pace.spin_us >= 0)
+            rings = _hot.Rings(given.slots, min(max(LEAST_STRIDE, widest), 4096), wakes=pace.spin_us >= 0)
             self._seats[given.name] = _Seat(qubit, given.kind, self._host.add(rings, **seating), share, rings=rings)
         self._tenants.append(tenant)
 
@@ -152,6 +154,17 @@ class Service:
             self._pages.shutdown()
             self._pages.server_close()
         self._host.stop()
+        with self._lock:
+            self._seats.clear()
+            del self._host  # and its ledger
+
+    @property
+    def metrics_url(self) -> str:
+        """Where Prometheus finds its figures, at /metrics; empty if nowhere."""
+        if self._pages is None:
+            return ""
+        host, port = self._pages.server_address[:2]
+        return f"http://{host!s}:{port}"
 
     def stop(self) -> None:
         """Let `wait` return. From any thread, or a signal's handler."""
@@ -186,7 +199,9 @@ class Service:
             for what in ("num_detectors", "num_observables"):
                 if getattr(dem, what) != getattr(before, what):
                     told = what.removeprefix("num_")
-                    raise ValueError(f"the new model has {getattr(dem, what)} {told}, {name} has {getattr(before, what)}")
+                    raise ValueError(
+                        f"the new model has {getattr(dem, what)} {told}, {name} has {getattr(before, what)}"
+                    )
             qubit = msgspec.structs.replace(seat.qubit, dem=dem)
             kind = kind or seat.kind
             epoch: int = self._host.swap(seat.place, compiled_of(kind, dem), qubit.warm())
@@ -257,7 +272,9 @@ def _cost(qubit: Qubit, compiled: Any, rows: Any) -> tuple[tuple[float, ...], fl
     parts = np.split(rows, np.cumsum(widths)[:-1], axis=1)
     frames = np.concatenate([np.packbits(part, axis=1, bitorder="little") for part in parts], axis=1)
     identity = _hot.Detectors(many, [[one] for one in range(many)])
-    tried = _hot.measure(identity, qubit.observables, compiled, rows, widths, np.ascontiguousarray(frames), flush=1 << 18)
+    tried = _hot.measure(
+        identity, qubit.observables, compiled, rows, widths, np.ascontiguousarray(frames), flush=1 << 18
+    )
     cycle_ns = round(pace.cycle_us * 1e3)
     share = (tried[0] * (tried[3] - 1) + tried[1]) / (tried[3] * cycle_ns)
     return (*tried, cycle_ns, round(pace.budget_us * 1e3)), share
