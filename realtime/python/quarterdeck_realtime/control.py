@@ -19,8 +19,9 @@ __all__ = ["Control"]
 
 
 class Control:
-    """`with Control(path) as host: host.swap("left", dem)`. Raises OSError where nobody listens, ValueError for what the
-    host refuses.
+    """`with Control(path) as host: host.swap("left", dem)`.
+
+    Raises OSError where nobody listens, ValueError for what the host refuses.
     """
 
     def __init__(self, path: Path, timeout_s: float = 120.0) -> None:

@@ -1,8 +1,9 @@
-"""A host as a process: it seats the qubits of its settings, hands out rings, swaps decoders, and tells how it is doing."""
+"""A host as a process: it seats the qubits of its settings, hands out rings, swaps decoders, tells how it is doing."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import socket
 import threading
@@ -129,6 +130,8 @@ class Service:
         self._host.start()
         self.warnings = list(self._host.granted["refusals"])
         self.socket.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not self.settings.socket and self.socket.parent.stat().st_uid != os.getuid():
+            raise PermissionError(errno.EPERM, "belongs to somebody else; name a socket", str(self.socket.parent))
         with contextlib.suppress(FileNotFoundError):
             self.socket.unlink()
         self._door = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)

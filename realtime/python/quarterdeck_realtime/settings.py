@@ -27,8 +27,7 @@ WARM_SHOTS = 200
 
 
 class QubitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One logical qubit. Give a `circuit` (Stim) or a `dem` (its detector error model, whose detectors are then what the
-    controller sends).
+    """One logical qubit. Give a `circuit` (Stim), or a `dem` (an error model, whose detectors the controller then sends).
 
     Attributes:
         decoder: Its id in frames; unique among the qubits of one link.
@@ -145,7 +144,7 @@ def _cudaq(path: Path) -> tuple[HostSettings, list[Qubit]]:
     for one in read_cudaq(path):
         if one.name not in ("matching", "union-find", "lookup"):
             raise ValueError(
-                f"{path}: decoder {one.id} is of type {one.type}, which is '{one.name}' here: too slow for the hot path; "
+                f"{path}: decoder {one.id} is of type {one.type}, which is '{one.name}' here: it cannot run hot; "
                 "use it offline with quarterdeck_realtime.decoders"
             )
         settings = QubitSettings(
