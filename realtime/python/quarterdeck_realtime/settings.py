@@ -27,7 +27,7 @@ WARM_SHOTS = 200
 
 
 class QubitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One logical qubit. Give a `circuit` (Stim), or a `dem` (an error model, whose detectors the controller then sends).
+    """One logical qubit. Give a `circuit` (Stim), or a `dem` (an error model: the controller then sends its detectors).
 
     Attributes:
         decoder: Its id in frames; unique among the qubits of one link.

@@ -142,8 +142,8 @@ def bench(
 ) -> None:
     """Measure controller, host and machine in one run.
 
-    Every correction is compared with PyMatching's. The controller is emulated: it publishes rounds that Stim sampled, at a fixed cadence. What the machine itself takes
-    is measured beside, and so is a host without a decoder.
+    Every correction is compared with PyMatching's. The controller is emulated: it publishes rounds that Stim sampled, at
+    a fixed cadence. What the machine itself takes is measured beside, and so is a host without a decoder.
 
     \b
         qdeck realtime bench --quick
