@@ -17,8 +17,9 @@ import msgspec
 import numpy as np
 import pytest
 import stim
+
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime._hot import Rings, Server, UdpClient, VolumePatch, Way, frames
+from quarterdeck_realtime._hot import Frames, Rings, Server, UdpClient, VolumePatch, Way
 from quarterdeck_realtime.client import Client, Refused, RingLink, UdpLink
 from quarterdeck_realtime.config import ServerConfig, read_config, rows_of
 from quarterdeck_realtime.server import serve
@@ -167,13 +168,13 @@ def test_volumes_over_udp(running: Any, circuit: stim.Circuit) -> None:
 def test_full_slots_are_answered_with_full_slots(running: Any) -> None:
     """As CUDA-Q's own sender ships them."""
     port = ports(running())[0]
-    reset = frames.reset(0, 77)
+    reset = Frames.reset(0, 77)
     for pad, length in ((True, 256), (False, 24)):
         client = UdpClient("127.0.0.1", port, 256, pad)
         assert client.send(reset)
         answer = client.receive(5.0)
         assert len(answer) == length
-        assert answer[:24] == frames.response(0, b"", 77)
+        assert answer[:24] == Frames.response(0, b"", 77)
         assert not any(answer[24:])
 
 
