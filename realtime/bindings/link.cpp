@@ -243,7 +243,7 @@ void bind_server(nb::module_ &m) {
         .def(nb::init<int64_t, const std::vector<std::vector<int64_t>> &, int64_t>(), "measurements"_a, "rows"_a,
              "reach"_a = 0, "Raises ValueError for rows that name other measurements.")
         .def_prop_ro("measurements", &Detectors::measurements)
-        .def_prop_ro("runs", &Detectors::runs, "How many groups of detectors are computed together.")
+        .def_prop_ro("groups", &Detectors::groups, "How many groups of detectors are computed together.")
         .def("__len__", &Detectors::size)
         .def("defects", [](const Detectors &self, const nb::bytes &bits) {
             if (self.reach() || bits.size() != static_cast<size_t>(self.measurements() + 7) / 8)

@@ -51,9 +51,9 @@ class Compiled:
 class Matching(Compiled):
     """Exact minimum-weight perfect matching."""
 
-    def __init__(self, model: Model, *, direct: int = 8, vectors: bool = True, prove: bool = False) -> None:
+    def __init__(self, model: Model, *, direct: int = 8, small: int = 300, vectors: bool = True, prove: bool = False) -> None:
         """
-        Compile a model. `direct`: most defects that subset programs solve. `vectors`: AVX2 where present. `prove`, for tests: fail unless the duals prove a solution. Raises ValueError for a model that cannot be.
+        Compile a model. `direct`: most defects that subset programs solve. `small`: bases of more detectors are solved so only up to 4 defects. `vectors`: AVX2 where present. `prove`, for tests: fail unless the duals prove a solution. Raises ValueError for a model that cannot be.
         """
 
     def decode(self, defects: Sequence[int]) -> tuple[int, float]:
@@ -334,7 +334,7 @@ class Detectors:
     def measurements(self) -> int: ...
 
     @property
-    def runs(self) -> int:
+    def groups(self) -> int:
         """How many groups of detectors are computed together."""
 
     def __len__(self) -> int: ...
