@@ -68,7 +68,7 @@ struct Events {
 
 // A decoder with its memory, for one caller at a time.
 struct Bench {
-    explicit Bench(const Matching &compiled) : decoder(compiled.decoder()), defects(compiled.table().basis_of.size()) {}
+    explicit Bench(const Matching &compiled) : decoder(compiled.decoder()), defects(compiled.table().places.size()) {}
     std::unique_ptr<Decoder> decoder;
     std::vector<int32_t> defects;
 
@@ -81,7 +81,7 @@ struct Bench {
 
 void check(const Matching &compiled, std::vector<int32_t> &defects) {
     std::sort(defects.begin(), defects.end());
-    const int32_t detectors = int32_t(compiled.table().basis_of.size());
+    const int32_t detectors = int32_t(compiled.table().places.size());
     for (size_t i = 0; i < defects.size(); i++)
         if (defects[i] < 0 || defects[i] >= detectors || (i && defects[i] == defects[i - 1]))
             throw std::invalid_argument("defects are different detectors below " + std::to_string(detectors));
@@ -94,7 +94,7 @@ Answer whole(const Answer &answer) {
 }
 
 template <class Array> nb::tuple decode_batch(const Matching &self, const Array &rows) {
-    const Events events = Events::of(rows, self.table().basis_of.size());
+    const Events events = Events::of(rows, self.table().places.size());
     std::vector<uint64_t> masks(events.shots);
     std::vector<double> weights(events.shots);
     bool failed = false;
@@ -116,7 +116,7 @@ template <class Array> nb::tuple decode_batch(const Matching &self, const Array 
 
 // Nanoseconds of each shot, begin to finish; before each shot `flush` bytes of memory are written, to cool the caches.
 template <class Array> auto time_batch(const Matching &self, const Array &rows, size_t flush) {
-    const Events events = Events::of(rows, self.table().basis_of.size());
+    const Events events = Events::of(rows, self.table().places.size());
     std::vector<int32_t> times(events.shots);
     {
         nb::gil_scoped_release release;
@@ -140,11 +140,12 @@ void bind_decoder(nb::module_ &m) {
     nb::class_<qdeck::Compiled>(m, "Compiled", "A decoder for one model, compiled; shared by threads.")
         .def_prop_ro("bytes", &qdeck::Compiled::bytes, "Bytes of memory that all users of this decoder share.");
     nb::class_<Matching, qdeck::Compiled>(m, "Matching", "Exact minimum-weight perfect matching.")
-        .def("__init__", [](Matching *self, const qdeck::Model &model, int direct, bool vectors, bool prove) {
+        .def("__init__", [](Matching *self, const qdeck::Model &model, int direct, int small, bool vectors, bool prove) {
             nb::gil_scoped_release release;
-            new (self) Matching(model, {direct, vectors, prove});
-        }, "model"_a, nb::kw_only(), "direct"_a = 8, "vectors"_a = true, "prove"_a = false,
-             "Compile a model. `direct`: most defects that subset programs solve. `vectors`: AVX2 where present. `prove`, for "
+            new (self) Matching(model, {direct, small, vectors, prove});
+        }, "model"_a, nb::kw_only(), "direct"_a = 8, "small"_a = 300, "vectors"_a = true, "prove"_a = false,
+             "Compile a model. `direct`: most defects that subset programs solve. `small`: bases of more detectors are solved so only up to 4 defects. "
+             "`vectors`: AVX2 where present. `prove`, for "
              "tests: fail unless the duals prove a solution. Raises ValueError for a model that cannot be.")
         .def("decode", [](const Matching &self, std::vector<int32_t> defects) {
             check(self, defects);

@@ -1,4 +1,14 @@
-// The solver of blossom.h, for one kind of lanes (lanes.h).
+// A minimum-weight matching with boundary of any number of defects, exact: the primal-dual method with blossoms (Edmonds
+// 1965; the single-tree search on dense graphs after Galil, ACM Computing Surveys 18, 1986) on the complete graph of the
+// defects' capped distances, in 16-bit integers. For one kind of lanes (lanes.h).
+//
+// Duals y start at min(B(i), min_j V(i, j) / 2): mutual nearest neighbours are tight at once, and most defects are
+// matched before the first search. Each defect that is left grows one alternating tree until it meets the boundary or a
+// match that can give way. The boundary is a node that takes any number of partners, with dual 0.
+//
+// Far pairs are looked up late: a word that is left out is at least `reach`, and as long as all duals are at most half of
+// that, it cannot be tight. A defect whose dual would grow beyond has its row completed first.
+//
 //
 // V is twice a distance, so that all events of a search fall on integers: all duals in a tree have the same parity. The
 // distances obey the triangle inequality, so that no dual becomes negative, and unsigned saturating arithmetic is exact.
@@ -7,15 +17,15 @@
 // stale when its key comes up.
 #pragma once
 
-#include "blossom.h"
+#include "gather_core.h"
 
 namespace qdeck {
 
-template <class L> class Blossom final : public Solver {
+template <class L> class Blossom final : public Kernel {
 public:
     explicit Blossom(int32_t capacity) : capacity_(capacity) {
         const size_t defects = size_t(capacity) + LANES, nodes = 2 * defects;
-        for (uint16_t **lanes : {&y_, &key_, &from_, &shut_, &outer_, &own_, &number_, &bound_, &loose_, &pad_})
+        for (uint16_t **lanes : {&y_, &key_, &from_, &shut_, &outer_, &own_, &number_, &bound_, &pad_, &partial_})
             *lanes = arena.array<uint16_t>(defects);
         for (size_t i = 0; i < defects; i++) {
             number_[i] = uint16_t(i);
@@ -28,19 +38,25 @@ public:
             *list = arena.array<int32_t>(nodes);
     }
 
-    bool solve(const Tiles &tiles) noexcept override {
+    void add(Shot &shot, const int32_t *defects, size_t count) noexcept override { Gather<L>::add(shot, defects, count); }
+
+    bool solve(Part &part, int64_t &sum, uint32_t &parity) noexcept override {
         counts.solved++;
-        tiles_ = tiles;
-        count_ = tiles.count;
+        part_ = &part;
+        count_ = part.count;
         vectors_ = (count_ + LANES - 1) / LANES;
-        mate_ = tiles.mate;
-        open_ = tiles.bounds[0] < 0xfffe;
-        start();
-        bool perfect = true;
-        for (int32_t i = 0; i < count_; i++)
-            if (mate_[i] == EXPOSED && !search(i))
-                perfect = false;
-        return perfect;
+        mate_ = part.mate;
+        open_ = part.basis->open;
+        next_ = capacity_;
+        built_ = !start(sum, parity);
+        if (built_) {
+            build();
+            for (int32_t i = 0; i < count_; i++)
+                if (mate_[i] == EXPOSED && !pick(i) && !search(i))
+                    return false;
+            add_up(sum, parity);
+        }
+        return true;
     }
 
     bool proven() const noexcept override;
@@ -62,13 +78,17 @@ private:
         Label label;
     };
 
-    void start() noexcept;
+    bool start(int64_t &sum, uint32_t &parity) noexcept;
+    void build() noexcept;
+    bool pick(int32_t defect) noexcept;
+    void add_up(int64_t &sum, uint32_t &parity) const noexcept;
     bool search(int32_t root) noexcept;
     void advance(int32_t by) noexcept;
     void relax(int32_t defect) noexcept;
     void enter(int32_t defect, int32_t shut) noexcept;
     void refresh(int32_t defect) noexcept;
     void bound(int32_t defect) noexcept;
+    void complete(int32_t defect) noexcept;
     void join(const int32_t *defects, int32_t count, int32_t node) noexcept;
     void grow(int32_t from, int32_t into) noexcept;
     void shrink(int32_t a, int32_t b) noexcept;
@@ -88,72 +108,126 @@ private:
         return mate < 0 ? -1 : top_[nodes_[top_[mate]].from];
     }
     V twice(int32_t row, int32_t vector) const noexcept {
-        return L::both(L::load(tiles_.row(row, vector)), L::fill(0xfffe));
+        return L::both(L::load(part_->row(row, vector)), L::fill(0xfffe));
     }
 
-    Tiles tiles_;
+    Part *part_ = nullptr;
     int32_t capacity_, count_ = 0, vectors_ = 0, time_ = 0, next_ = 0;
     int32_t *mate_ = nullptr;
-    bool open_ = false;
-    uint16_t *y_, *key_, *from_, *shut_, *outer_, *own_, *number_, *bound_, *loose_, *pad_;
+    bool open_ = false, built_ = false;
+    uint16_t *y_, *key_, *from_, *shut_, *outer_, *own_, *number_, *bound_, *pad_, *partial_;
     int32_t bound_key_ = 0, bound_from_ = 0;
+    int32_t half_reach_ = 0, reach_key_ = 0, reach_from_ = 0;  // when an outer defect must be completed
     uint32_t stamp_ = 0;
     Node *nodes_;
     int32_t *top_, *unused_, *live_, *labelled_, *list_, *fresh_, *stack_;
     int32_t unused_count_ = 0, live_count_ = 0, labelled_count_ = 0;
 };
 
-// The first duals, and all matches that are tight with them.
-template <class L> void Blossom<L>::start() noexcept {
+// The first duals, and the matches of nearest neighbours and at the boundary that are tight with them. True if they are
+// all matches.
+template <class L> bool Blossom<L>::start(int64_t &sum, uint32_t &parity) noexcept {
+    half_reach_ = part_->basis->reach / 2;
+    const uint16_t *bounds = part_->bounds;
+    const uint32_t *best = part_->best;
+    const int32_t padded = vectors_ * LANES;
+    for (int32_t i = 0; i < count_; i++) {
+        const uint16_t bound = bounds[i] & 0xfffe, half = uint16_t(best[i] >> 17);
+        const uint16_t most = bound < half_reach_ ? bound : uint16_t(half_reach_);
+        bound_[i] = bound;
+        y_[i] = most < half ? most : half;
+        pad_[i] = 0;
+        mate_[i] = EXPOSED;
+    }
+    // Lanes beyond the last defect have the dual 0 and stay shut.
+    for (int32_t i = count_; i < padded; i++) {
+        y_[i] = 0;
+        pad_[i] = 0xffff;
+    }
+    int64_t total = 0;
+    uint32_t odd = 0, exposed = 0;
+    for (int32_t i = 0; i < count_; i++) {
+        const int32_t j = int32_t(best[i] & 0xffff);
+        const uint32_t word = best[i] >> 16;
+        // Both duals are held down by this pair.
+        const bool held = (y_[i] == word >> 1) & (y_[j] == word >> 1) & (mate_[i] == EXPOSED) & (mate_[j] == EXPOSED) & (i != j);
+        mate_[i] = held ? j : mate_[i];
+        mate_[j] = held ? i : mate_[j];
+        total += held ? 2 * (word & 0xfffe) : 0;
+        odd ^= held ? word : 0;
+    }
+    for (int32_t i = 0; i < count_; i++) {
+        const bool out = open_ & (mate_[i] == EXPOSED) & (y_[i] == bound_[i]);
+        mate_[i] = out ? OUTSIDE : mate_[i];
+        total += out ? 2 * bound_[i] : 0;
+        odd ^= out ? part_->bounds[i] : 0;
+        exposed += mate_[i] == EXPOSED;
+    }
+    sum = total;
+    parity = odd & 1;
+    return !exposed;
+}
+
+// What searches need: rows of words, and nodes.
+template <class L> void Blossom<L>::build() noexcept {
+    const V never = L::fill(0xffff);
+    for (int32_t q = 0; q < vectors_; q++) {
+        uint16_t *row = part_->row(0, q);
+        for (int32_t i = 0; i < count_; i++)
+            L::store(row + i * LANES, never);
+        L::store(partial_ + q * LANES, never);
+    }
+    for (int32_t p = 0; p < part_->known_count; p++) {
+        const Known known = part_->known[p];
+        part_->row(known.a, known.b / LANES)[known.b % LANES] = known.word;
+        part_->row(known.b, known.a / LANES)[known.a % LANES] = known.word;
+    }
     for (int32_t i = 0; i < count_; i++) {
         top_[i] = i;
         nodes_[i].parent = -1;
         nodes_[i].base = i;
-        mate_[i] = EXPOSED;
     }
     unused_count_ = 0;
     live_count_ = 0;
-    next_ = capacity_;
-    const V even = L::fill(0xfffe), all = L::fill(0xffff), end = L::fill(uint16_t(count_ - 1));
+}
+
+// Matches an exposed defect with another one, if a pair is tight.
+template <class L> bool Blossom<L>::pick(int32_t defect) noexcept {
+    const V y = L::fill(y_[defect]), zero = L::fill(0);
     for (int32_t q = 0; q < vectors_; q++) {
-        const int32_t at = q * LANES;
-        const V bound = L::both(L::load(tiles_.bounds + at), even);
-        // Lanes beyond the last defect: shut, and dual 0.
-        const V inside = L::equal(L::least(L::load(number_ + at), end), L::load(number_ + at));
-        L::store(bound_ + at, bound);
-        L::store(y_ + at, L::both(L::least(bound, L::half(L::load(tiles_.near + at))), inside));
-        L::store(loose_ + at, inside);
-        L::store(pad_ + at, L::without(all, inside));
-    }
-    for (int32_t i = 0; i < count_; i++) {
-        if (mate_[i] != EXPOSED)
-            continue;
-        const V yi = L::fill(y_[i]), self = L::fill(uint16_t(i)), zero = L::fill(0);
-        for (int32_t q = 0; q < vectors_; q++) {
-            const int32_t at = q * LANES;
-            const V slack = L::subs(L::subs(twice(i, q), L::load(y_ + at)), yi);
-            const V tight = L::without(L::both(L::equal(slack, zero), L::load(loose_ + at)), L::equal(L::load(number_ + at), self));
-            const int j = L::first(tight);
-            if (j >= 0) {
-                mate_[i] = at + j;
-                mate_[at + j] = i;
-                loose_[at + j] = 0;
-                loose_[i] = 0;
-                break;
+        V tight = L::equal(L::subs(L::subs(twice(defect, q), L::load(y_ + q * LANES)), y), zero);
+        for (int lane = L::first(tight); lane >= 0; lane = L::first(tight)) {
+            const int32_t other = q * LANES + lane;
+            if (other < count_ && other != defect && mate_[other] == EXPOSED) {
+                mate_[defect] = other;
+                mate_[other] = defect;
+                return true;
             }
-        }
-        if (mate_[i] == EXPOSED && open_ && y_[i] == bound_[i]) {
-            mate_[i] = OUTSIDE;
-            loose_[i] = 0;
+            tight = L::without(tight, L::equal(L::load(number_), L::fill(uint16_t(lane))));
         }
     }
+    return false;
+}
+
+template <class L> void Blossom<L>::add_up(int64_t &sum, uint32_t &parity) const noexcept {
+    int64_t total = 0;
+    uint32_t odd = 0;
+    for (int32_t i = 0; i < count_; i++) {
+        const int32_t mate = mate_[i];
+        const uint16_t *pair = part_->row(i, mate / LANES) + mate % LANES;
+        const uint16_t word = *(mate < 0 ? part_->bounds + i : pair);
+        total += mate < 0 ? 2 * (word & 0xfffe) : word & 0xfffe;
+        odd ^= mate < i ? word : 0;
+    }
+    sum = total;
+    parity = odd & 1;
 }
 
 // Grows the tree of an exposed defect until the match is larger by one.
 template <class L> bool Blossom<L>::search(int32_t root) noexcept {
     counts.searches++;
     time_ = 0;
-    bound_key_ = 0x10000;
+    bound_key_ = reach_key_ = 0x10000;
     labelled_count_ = 0;
     const V never = L::fill(0xffff), zero = L::fill(0);
     for (int32_t q = 0; q < vectors_; q++) {
@@ -180,6 +254,7 @@ template <class L> bool Blossom<L>::search(int32_t root) noexcept {
         }
         int32_t next = key < bound_key_ ? key : bound_key_;
         next = next < empty_key ? next : empty_key;
+        next = next < reach_key_ ? next : reach_key_;
         if (next >= 0xffff) {
             found = false;
             break;
@@ -192,6 +267,10 @@ template <class L> bool Blossom<L>::search(int32_t root) noexcept {
         }
         if (next == empty_key) {
             expand(empty);
+            continue;
+        }
+        if (next < key) {
+            complete(reach_from_);
             continue;
         }
         int32_t into = 0;
@@ -245,6 +324,46 @@ template <class L> void Blossom<L>::bound(int32_t defect) noexcept {
     if (open_ && key < bound_key_) {
         bound_key_ = key;
         bound_from_ = defect;
+    }
+    if (partial_[defect] && time_ + half_reach_ - y_[defect] < reach_key_) {
+        reach_key_ = time_ + half_reach_ - y_[defect];
+        reach_from_ = defect;
+    }
+}
+
+// Looks up the words of an outer defect that were left out.
+template <class L> void Blossom<L>::complete(int32_t defect) noexcept {
+    counts.completed++;
+    partial_[defect] = 0;
+    for (int32_t i = 0; i < count_; i++) {
+        uint16_t &word = part_->row(defect, i / LANES)[i % LANES];
+        if (word == 0xffff && i != defect)
+            word = part_->row(i, defect / LANES)[defect % LANES] = part_->word(defect, i);
+    }
+    const int32_t own = collect(top_[defect], list_);
+    for (int32_t i = 0; i < own; i++)
+        own_[list_[i]] = 0xffff;
+    relax(defect);
+    for (int32_t i = 0; i < own; i++)
+        own_[list_[i]] = 0;
+    // The next one.
+    const V half = L::fill(uint16_t(half_reach_));
+    V least = L::fill(0xffff);
+    for (int32_t q = 0; q < vectors_; q++) {
+        const int32_t at = q * LANES;
+        const V wanted = L::both(L::load(outer_ + at), L::load(partial_ + at));
+        least = L::least(least, L::either(L::subs(half, L::load(y_ + at)), L::without(L::fill(0xffff), wanted)));
+    }
+    const int32_t wait = L::lowest(least);
+    reach_key_ = wait == 0xffff ? 0x10000 : time_ + wait;
+    for (int32_t q = 0; q < vectors_ && wait < 0xffff; q++) {
+        const int32_t at = q * LANES;
+        const V wanted = L::both(L::load(outer_ + at), L::load(partial_ + at));
+        const int lane = L::first(L::both(wanted, L::equal(L::subs(half, L::load(y_ + at)), L::fill(uint16_t(wait)))));
+        if (lane >= 0) {
+            reach_from_ = at + lane;
+            break;
+        }
     }
 }
 
@@ -556,13 +675,13 @@ template <class L> bool Blossom<L>::proven() const noexcept {
         const int32_t mate = mate_[i];
         if (mate == EXPOSED || (mate >= 0 && mate_[mate] != i) || (open_ && y_[i] > bound_[i]))
             return false;
-        primal += 2 * (mate == OUTSIDE ? bound_[i] : mate > i ? tiles_.word(i, mate) & 0xfffe : 0);
+        primal += 2 * (mate == OUTSIDE ? bound_[i] : mate > i ? part_->word(i, mate) & 0xfffe : 0);
         dual += 2 * y_[i];
     }
     for (int32_t i = 0; i < count_; i++)
         for (int32_t j = 0; j < i; j++) {
-            int64_t slack = int64_t(tiles_.word(i, j) & 0xfffe) - y_[i] - y_[j];
-            for (int32_t a = nodes_[i].parent; a >= 0; a = nodes_[a].parent)
+            int64_t slack = int64_t(part_->word(i, j) & 0xfffe) - y_[i] - y_[j];
+            for (int32_t a = built_ ? nodes_[i].parent : -1; a >= 0; a = nodes_[a].parent)
                 for (int32_t b = nodes_[j].parent; b >= 0; b = nodes_[b].parent)
                     slack += a == b ? nodes_[a].dual : 0;
             if (slack < 0)
@@ -570,7 +689,7 @@ template <class L> bool Blossom<L>::proven() const noexcept {
         }
     // A blossom of 2m + 1 defects takes m times its dual: half of it for each defect but one.
     for (int32_t i = 0; i < count_; i++)
-        for (int32_t a = nodes_[i].parent; a >= 0; a = nodes_[a].parent)
+        for (int32_t a = built_ ? nodes_[i].parent : -1; a >= 0; a = nodes_[a].parent)
             dual -= nodes_[a].base == i ? 0 : nodes_[a].dual;
     return primal == dual;
 }

@@ -2,7 +2,7 @@
 // the same with AVX2. A mask is a vector whose lanes are 0 or 0xffff.
 #pragma once
 
-#include "blossom.h"
+#include "kernel.h"
 
 #include <cstdint>
 
@@ -36,6 +36,11 @@ struct PlainLanes {
     // b where the mask is set, else a.
     static V pick(V a, V b, V mask) noexcept {
         return each([&](int i) { return uint16_t((a.x[i] & ~mask.x[i]) | (b.x[i] & mask.x[i])); });
+    }
+    static int count(uint64_t bits) noexcept {
+        bits -= (bits >> 1) & 0x5555555555555555u;
+        bits = (bits & 0x3333333333333333u) + ((bits >> 2) & 0x3333333333333333u);
+        return int(((bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u >> 56);
     }
     static uint16_t lowest(V a) noexcept {
         uint16_t out = a.x[0];

@@ -21,6 +21,7 @@ struct Avx2Lanes {
     static V without(V a, V b) noexcept { return _mm256_andnot_si256(b, a); }
     static V half(V a) noexcept { return _mm256_srli_epi16(a, 1); }
     static V pick(V a, V b, V mask) noexcept { return _mm256_blendv_epi8(a, b, mask); }
+    static int count(uint64_t bits) noexcept { return __builtin_popcountll(bits); }
     static uint16_t lowest(V a) noexcept {
         const __m128i low = _mm_min_epu16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
         return static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(low)));

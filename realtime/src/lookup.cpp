@@ -110,7 +110,7 @@ Lookup::Lookup(const Model &model, Rule rule, int32_t largest) : bit_of(static_c
         if (fits && !members[r].empty())
             bases.push_back({members[r], {}, {}, {}});
     }
-    if (model.detectors > 0 && uncovered() == model.detectors)
+    if (bases.empty() && uncovered() > 0)
         throw std::invalid_argument("no basis of the model has at most " + std::to_string(largest) +
                                     " detectors: take a matching decoder");
     for (Base &base : bases) {

@@ -1,6 +1,7 @@
 #include "matching.h"
 
 #include <algorithm>
+#include <bit>
 #include <stdexcept>
 
 namespace qdeck {
@@ -39,96 +40,74 @@ MatchingDecoder::MatchingDecoder(const Matching &compiled)
     : table_(compiled.table_), options_(compiled.options_), programs_(compiled.programs_) {
     int32_t largest = 1, detectors = 0;
     const size_t parts = table_.bases.size();
-    parts_ = arena_.array<Part>(parts);
-    active_ = arena_.array<int32_t>(parts);
+    shot_.places = table_.places.data();
+    shot_.parts = arena_.array<Part>(parts);
+    shot_.active = arena_.array<int32_t>(parts);
     for (size_t b = 0; b < parts; b++) {
         const Basis &basis = table_.bases[b];
         const size_t tiles = size_t(basis.size + LANES - 1) / LANES, rows = tiles * LANES;
-        Part &part = parts_[b];
+        const size_t bits = size_t(basis.size) / 64 + size_t(basis.span) + 1;
+        Part part;
         part.basis = &basis;
+        part.rows = int32_t(rows);
+        part.dense = basis.size <= options_.small ? options_.direct : 0;
+        part.direct = part.dense ? part.dense : std::min(options_.direct, 4);
+        part.few = arena_.array<uint16_t>(LANES * LANES);
+        part.words = arena_.array<uint16_t>(tiles * rows * LANES);
+        part.known = arena_.array<Known>(size_t(basis.near_count) + LANES * LANES);
+        part.bounds = arena_.array<uint16_t>(rows);
+        part.best = arena_.array<uint32_t>(rows);
+        part.mate = arena_.array<int32_t>(rows);
         part.locals = arena_.array<int32_t>(rows);
-        part.tiles = Tiles{};
-        part.tiles.rows = int32_t(rows);
-        part.tiles.words = arena_.array<uint16_t>(tiles * rows * LANES);
-        part.tiles.bounds = arena_.array<uint16_t>(rows);
-        part.tiles.near = arena_.array<uint16_t>(rows);
-        std::fill_n(part.tiles.bounds, rows, NO_BOUNDARY);
-        std::fill_n(part.tiles.near, rows, uint16_t{0xffff});
-        part.tiles.mate = arena_.array<int32_t>(rows);
+        part.fired = arena_.array<uint64_t>(bits);
+        part.arrived = arena_.array<uint16_t>(rows);
+        std::fill_n(part.bounds, rows, NO_BOUNDARY);
+        std::fill_n(part.fired, bits, uint64_t{0});
+        shot_.parts[b] = part;
         largest = std::max(largest, basis.size);
         detectors += basis.size;
     }
     pairs_ = arena_.array<Pair>(size_t(detectors) + 1);
-    solver_.reset(options_.vectors ? vector_solver(largest) : nullptr);
-    if (!solver_)
-        solver_.reset(plain_solver(largest));
+    kernel_.reset(options_.vectors ? vector_kernel(largest) : nullptr);
+    if (!kernel_)
+        kernel_.reset(plain_kernel(largest));
 }
 
 size_t MatchingDecoder::bytes() const noexcept {
-    return arena_.bytes() + solver_->arena.bytes() + sizeof(*this);
+    return arena_.bytes() + kernel_->arena.bytes() + sizeof(*this);
 }
 
 void MatchingDecoder::begin() noexcept {
-    for (int32_t a = 0; a < active_count_; a++)
-        parts_[active_[a]].tiles.count = 0;
-    active_count_ = 0;
+    for (int32_t a = 0; a < shot_.active_count; a++) {
+        Part &part = shot_.parts[shot_.active[a]];
+        for (int32_t i = 0; i < part.count; i++)
+            part.fired[part.locals[i] / 64] = 0;
+        part.count = 0;
+        part.last = -1;
+        part.gathered = 0;
+        part.known_count = 0;
+    }
+    shot_.active_count = 0;
+    shot_.whole = true;
     pair_count_ = -1;
-    whole_ = true;
 }
 
 void MatchingDecoder::add(std::span<const int32_t> defects) noexcept {
-    for (const int32_t defect : defects) {
-        const int32_t b = table_.basis_of[size_t(defect)], local = table_.local_of[size_t(defect)];
-        Part &part = parts_[b];
-        Tiles &tiles = part.tiles;
-        const Basis &basis = *part.basis;
-        const int32_t k = tiles.count;
-        if (k == 0)
-            active_[active_count_++] = b;
-        if (k == basis.size) {
-            whole_ = false;
-            continue;
-        }
-        const uint16_t *words = basis.words.data() + size_t(local) * size_t(basis.size);
-        uint16_t least = 0xffff;
-        const int32_t lane = k % LANES, last = k / LANES;
-        if (lane == 0)
-            for (int32_t i = 0; i < k; i++)
-                std::fill_n(tiles.row(i, last), LANES, uint16_t{0xffff});
-        uint16_t *column = tiles.row(0, last) + lane;
-        for (int32_t tile = 0; tile <= last; tile++) {
-            uint16_t *row = tiles.row(k, tile);
-            const int32_t first = tile * LANES, end = tile == last ? lane : LANES;
-            for (int32_t j = 0; j < end; j++) {
-                const int32_t i = first + j;
-                const uint16_t word = words[part.locals[i]];
-                row[j] = word;
-                column[i * LANES] = word;
-                tiles.near[i] = std::min(tiles.near[i], word);
-                least = std::min(least, word);
-            }
-            for (int32_t j = end; j < LANES; j++)
-                row[j] = 0xffff;
-        }
-        tiles.near[k] = least;
-        tiles.bounds[k] = basis.bounds[size_t(local)];
-        part.locals[k] = local;
-        tiles.count = k + 1;
-    }
+    kernel_->add(shot_, defects.data(), defects.size());
 }
 
 Answer MatchingDecoder::finish() noexcept {
     Answer answer;
-    for (int32_t a = 0; a < active_count_; a++) {
-        Part &part = parts_[active_[a]];
+    for (int32_t a = 0; a < shot_.active_count; a++) {
+        Part &part = shot_.parts[shot_.active[a]];
         const Basis &basis = *part.basis;
         const Solved solved = solve(part);
         if (!solved.good)
             answer.quality = Quality::failed;
         answer.observables ^= solved.flips;
-        answer.weight += basis.unit * std::max(0.0, 0.5 * double(solved.cost) - basis.bias * part.tiles.count);
+        answer.weight += basis.unit * std::max(0.0, 0.5 * double(solved.cost) - basis.bias * part.count);
     }
-    if (!whole_)
+    if (!shot_.whole)
         answer.quality = Quality::failed;
     if (answer.quality == Quality::failed)
         pair_count_ = 0;
@@ -136,47 +115,47 @@ Answer MatchingDecoder::finish() noexcept {
 }
 
 MatchingDecoder::Solved MatchingDecoder::solve(Part &part) noexcept {
-    const Tiles &tiles = part.tiles;
     const Basis &basis = *part.basis;
-    const int32_t k = tiles.count;
+    const int32_t k = part.count;
     if (k % 2 && !basis.open)
         return {0, 0, false};
-    if (k <= options_.direct) {
-        const uint32_t sum = few(tiles, k);
+    if (k <= part.direct) {
+        if (!part.dense)
+            fill(part);
+        const uint32_t sum = few(part, k);
         if (!basis.masked())
             return {sum >> 4, sum & 1 ? basis.flip : 0, true};
         mates(part);
         return {sum >> 4, flips(part), true};
     }
-    if (!solver_->solve(tiles) || (options_.prove && !solver_->proven()))
-        return {0, 0, false};
-    int64_t cost = 0;
+    int64_t sum = 0;
     uint32_t parity = 0;
-    for (int32_t i = 0; i < k; i++) {
-        const int32_t mate = tiles.mate[i];
-        if (mate < i) {
-            const uint16_t word = mate == OUTSIDE ? tiles.bounds[i] : tiles.word(i, mate);
-            cost += word & ~1;
-            parity ^= word;
-        }
-    }
-    return {cost, basis.masked() ? flips(part) : parity & 1 ? basis.flip : 0, true};
+    if (!kernel_->solve(part, sum, parity) || (options_.prove && !kernel_->proven()))
+        return {0, 0, false};
+    return {sum / 2, basis.masked() ? flips(part) : parity ? basis.flip : 0, true};
+}
+
+// The words of all pairs of a few defects.
+void MatchingDecoder::fill(Part &part) noexcept {
+    for (int32_t i = 1; i < part.count; i++)
+        for (int32_t j = 0; j < i; j++)
+            part.few[i * LANES + j] = part.word(i, j);
 }
 
 // The least sum of spread words that pairs up all defects, and the boundary if they are odd.
-uint32_t MatchingDecoder::few(const Tiles &tiles, int k) noexcept {
+uint32_t MatchingDecoder::few(const Part &part, int k) noexcept {
     if (k == 1)
-        return spread(tiles.bounds[0]);
+        return spread(part.bounds[0]);
     if (k == 2)
-        return spread(tiles.words[LANES]);
+        return spread(part.few[LANES]);
     uint32_t *w = weight_;
     for (int i = 1; i < k; i++)
         for (int j = 0; j < LANES; j++)
-            w[16 * i + j] = spread(tiles.words[i * LANES + j]);
+            w[16 * i + j] = spread(part.few[i * LANES + j]);
     int nodes = k;
     if (k % 2) {
         for (int j = 0; j < k; j++)
-            w[16 * k + j] = spread(tiles.bounds[j]);
+            w[16 * k + j] = spread(part.bounds[j]);
         nodes++;
     }
     if (nodes == 4)
@@ -202,12 +181,11 @@ uint32_t MatchingDecoder::few(const Tiles &tiles, int k) noexcept {
 
 // The pairs behind `few`: the whole program again, and back through its least sums.
 void MatchingDecoder::mates(Part &part) noexcept {
-    Tiles &tiles = part.tiles;
-    const int k = tiles.count, nodes = k + k % 2;
+    const int k = part.count, nodes = k + k % 2;
     uint32_t *w = weight_;
     for (int i = 0; i < nodes; i++)
         for (int j = 0; j < i; j++)
-            w[16 * i + j] = spread(i < k ? tiles.words[i * LANES + j] : tiles.bounds[j]);
+            w[16 * i + j] = spread(i < k ? part.few[i * LANES + j] : part.bounds[j]);
     const Program &program = programs_[size_t(nodes) / 2];
     best_[0] = 0;
     size_t at = 0;
@@ -225,9 +203,9 @@ void MatchingDecoder::mates(Part &part) noexcept {
         while (w[program.pair[t]] + best_[program.rest[t]] != best_[s])
             t++;
         const int high = program.pair[t] / 16, low = program.pair[t] % 16;
-        tiles.mate[low] = high < k ? high : OUTSIDE;
+        part.mate[low] = high < k ? high : OUTSIDE;
         if (high < k)
-            tiles.mate[high] = low;
+            part.mate[high] = low;
         subset = program.rest[t];
     }
 }
@@ -235,8 +213,8 @@ void MatchingDecoder::mates(Part &part) noexcept {
 uint64_t MatchingDecoder::flips(const Part &part) const noexcept {
     const Basis &basis = *part.basis;
     uint64_t flips = 0;
-    for (int32_t i = 0; i < part.tiles.count; i++) {
-        const int32_t mate = part.tiles.mate[i];
+    for (int32_t i = 0; i < part.count; i++) {
+        const int32_t mate = part.mate[i];
         if (mate < i)
             flips ^= mate == OUTSIDE ? basis.bound_masks[size_t(part.locals[i])] : basis.mask(part.locals[i], part.locals[mate]);
     }
@@ -247,28 +225,27 @@ std::span<const Pair> MatchingDecoder::pairs() noexcept {
     if (pair_count_ >= 0)
         return {pairs_, size_t(pair_count_)};
     pair_count_ = 0;
-    for (int32_t a = 0; a < active_count_; a++) {
-        Part &part = parts_[active_[a]];
-        const Tiles &tiles = part.tiles;
+    for (int32_t a = 0; a < shot_.active_count; a++) {
+        Part &part = shot_.parts[shot_.active[a]];
         const Basis &basis = *part.basis;
-        if (tiles.count <= options_.direct)
+        if (part.count <= part.direct)
             mates(part);
-        auto outward = [&](int32_t i) {  // what the path to the boundary flips
+        const auto outward = [&](int32_t i) {  // what the path to the boundary flips
             if (basis.masked())
                 return basis.bound_masks[size_t(part.locals[i])];
-            return tiles.bounds[i] & 1 ? basis.flip : uint64_t{0};
+            return part.bounds[i] & 1 ? basis.flip : uint64_t{0};
         };
-        for (int32_t i = 0; i < tiles.count; i++) {
-            const int32_t mate = tiles.mate[i];
+        for (int32_t i = 0; i < part.count; i++) {
+            const int32_t mate = part.mate[i];
             if (mate > i)
                 continue;
             const int32_t detector = basis.detectors[size_t(part.locals[i])];
             if (mate >= 0) {
                 const int32_t other = basis.detectors[size_t(part.locals[mate])];
-                if ((tiles.word(i, mate) | 1) < (tiles.bounds[i] & ~1) + (tiles.bounds[mate] & ~1)) {
-                    const uint64_t path = tiles.word(i, mate) & 1 ? basis.flip : 0;
-                    pairs_[pair_count_++] = {other, detector,
-                                             basis.masked() ? basis.mask(part.locals[i], part.locals[mate]) : path};
+                const uint16_t word = part.word(i, mate);
+                if ((word | 1) < (part.bounds[i] & ~1) + (part.bounds[mate] & ~1)) {
+                    const uint64_t path = word & 1 ? basis.flip : 0;
+                    pairs_[pair_count_++] = {other, detector, basis.masked() ? basis.mask(part.locals[i], part.locals[mate]) : path};
                     continue;
                 }
                 pairs_[pair_count_++] = {other, BOUNDARY, outward(mate)};

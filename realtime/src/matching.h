@@ -1,13 +1,13 @@
 // The exact matching decoder: all-pairs tables, closed forms and small programs for few defects, blossoms for more.
 //
 // The words of the defects' pairs are gathered as they arrive. A basis of up to `direct` defects is solved by sums of
-// words, whose low bits add up to the parity of the observable; a larger one by the solver of blossom.h. Always exact in
+// words, whose low bits add up to the parity of the observable; a larger one by that of kernel.h. Always exact in
 // the table's integers; `weight` is the solution's weight but for their rounding. Quality::failed says that the defects
 // have no perfect matching: an odd number in a part of the graph without boundary.
 #pragma once
 
 #include "arena.h"
-#include "blossom.h"
+#include "kernel.h"
 #include "decoder.h"
 #include "program.h"
 #include "table.h"
@@ -19,6 +19,7 @@ namespace qdeck {
 
 struct MatchingOptions {
     int direct = 8;       // most defects of a basis that subset programs solve, 0 to 16
+    int small = 300;      // bases of more detectors are solved by programs only up to 4 defects: the table is not at hand
     bool vectors = true;  // take AVX2 if the processor has it
     bool prove = false;   // for tests: Quality::failed unless the duals prove each solution
 };
@@ -34,7 +35,7 @@ public:
     // A pair that is not nearer to each other than to the boundary is given as two defects at the boundary.
     std::span<const Pair> pairs() noexcept override;
 
-    const Solver::Counts &counts() const noexcept { return solver_->counts; }
+    const Kernel::Counts &counts() const noexcept { return kernel_->counts; }
     size_t bytes() const noexcept;  // address space; pages beyond the largest shot so far stay untouched
 
 private:
@@ -43,13 +44,9 @@ private:
         uint64_t flips;
         bool good;
     };
-    struct Part {
-        Tiles tiles;
-        int32_t *locals;
-        const Basis *basis;
-    };
     Solved solve(Part &part) noexcept;
-    uint32_t few(const Tiles &tiles, int nodes) noexcept;
+    void fill(Part &part) noexcept;
+    uint32_t few(const Part &part, int k) noexcept;
     void mates(Part &part) noexcept;
     uint64_t flips(const Part &part) const noexcept;
 
@@ -57,13 +54,10 @@ private:
     const MatchingOptions options_;
     const std::vector<Program> &programs_;
     Arena arena_;
-    std::unique_ptr<Solver> solver_;
-    Part *parts_;
-    int32_t *active_;  // parts with defects
-    int32_t active_count_ = 0;
+    std::unique_ptr<Kernel> kernel_;
+    Shot shot_;
     Pair *pairs_;
     int32_t pair_count_ = -1;  // not asked for yet
-    bool whole_ = true;        // no defect came twice
     uint32_t best_[2048];      // of each subset of a program
     uint32_t weight_[Program::WIDEST * Program::WIDEST];
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <numeric>
 #include <queue>
 #include <unordered_map>
 
@@ -141,6 +142,49 @@ void fill(Basis &basis, const Net &net) {
     }
 }
 
+// How far `near` reaches: this many typical edges.
+constexpr double NEAR_EDGES = 2;
+
+void find_near(Basis &basis, const Net &net) {
+    const size_t n = size_t(basis.size);
+    std::vector<double> weights;
+    for (const Arc &arc : net.arcs)
+        if (arc.weight > 0)
+            weights.push_back(arc.weight);
+    if (weights.empty())
+        weights.push_back(0);
+    std::nth_element(weights.begin(), weights.begin() + ptrdiff_t(weights.size() / 2), weights.end());
+    const double typical = weights[weights.size() / 2];
+    basis.reach = uint16_t(std::min(65534.0, 2 * std::floor(typical * NEAR_EDGES / basis.unit)));
+    const auto is_near = [&](size_t i, size_t j) {
+        const uint32_t word = basis.words[i * n + j] & ~1u;
+        return word < basis.reach && (!basis.open || word < (basis.bounds[i] & ~1u) + (basis.bounds[j] & ~1u));
+    };
+    std::vector<std::vector<int32_t>> found(n);
+    size_t most = 0;
+    for (size_t i = 0; i < n; i++) {
+        for (size_t j = 0; j < i; j++)
+            if (is_near(i, j))
+                found[i].push_back(int32_t(j));
+        if (!found[i].empty())
+            basis.span = std::max(basis.span, found[i].back() / 64 - found[i].front() / 64 + 1);
+        most = std::max(most, found[i].size());
+        basis.near_count += int64_t(found[i].size());
+    }
+    constexpr size_t LINE = 8;  // words of 64 bits in a cache line
+    basis.near_stride = int32_t((1 + size_t(basis.span) + (most + 3) / 4 + LINE - 1) / LINE * LINE);
+    basis.near.assign(n * size_t(basis.near_stride), 0);
+    for (size_t i = 0; i < n; i++) {
+        uint64_t *row = basis.near.data() + i * size_t(basis.near_stride);
+        row[0] = found[i].empty() ? 0 : uint64_t(found[i].front() / 64);
+        uint16_t *word = reinterpret_cast<uint16_t *>(row + 1 + basis.span);
+        for (const int32_t j : found[i]) {
+            row[1 + j / 64 - int32_t(row[0])] |= uint64_t{1} << j % 64;
+            *word++ = basis.words[i * n + size_t(j)];
+        }
+    }
+}
+
 }  // namespace
 
 Table::Table(const Model &model) {
@@ -159,28 +203,32 @@ Table::Table(const Model &model) {
             const int32_t a = find(edge.u), b = find(edge.v);
             root[size_t(std::max(a, b))] = std::min(a, b);
         }
-    basis_of.resize(n);
-    local_of.resize(n);
-    for (int32_t i = 0; i < model.detectors; i++) {
-        const int32_t first = find(i);
-        if (first == i) {
-            basis_of[size_t(i)] = int32_t(bases.size());
+    places.resize(n);
+    for (int32_t i = 0; i < model.detectors; i++)
+        if (find(i) == i) {
+            places[size_t(i)].basis = int32_t(bases.size());
             bases.emplace_back();
         }
-        Basis &basis = bases[size_t(basis_of[size_t(i)] = basis_of[size_t(first)])];
-        local_of[size_t(i)] = basis.size++;
-        basis.detectors.push_back(i);
+    // Numbers within a basis follow the order of arrival.
+    std::vector<int32_t> order(n);
+    std::iota(order.begin(), order.end(), 0);
+    if (!model.layer.empty())
+        std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return model.layer[size_t(a)] < model.layer[size_t(b)]; });
+    for (const int32_t i : order) {
+        const int32_t b = places[size_t(find(i))].basis;
+        places[size_t(i)] = {b, bases[size_t(b)].size++};
+        bases[size_t(b)].detectors.push_back(i);
     }
     std::vector<Net> nets(bases.size());
     for (size_t b = 0; b < bases.size(); b++)
         nets[b].start.assign(size_t(bases[b].size) + 1, 0);
     for (const Edge &edge : model.edges) {
-        Net &net = nets[size_t(basis_of[size_t(edge.u)])];
+        Net &net = nets[size_t(places[size_t(edge.u)].basis)];
         if (edge.v == BOUNDARY) {
-            net.ends.push_back({local_of[size_t(edge.u)], edge.weight, edge.observables});
+            net.ends.push_back({places[size_t(edge.u)].local, edge.weight, edge.observables});
         } else {
-            net.start[size_t(local_of[size_t(edge.u)]) + 1]++;
-            net.start[size_t(local_of[size_t(edge.v)]) + 1]++;
+            net.start[size_t(places[size_t(edge.u)].local) + 1]++;
+            net.start[size_t(places[size_t(edge.v)].local) + 1]++;
         }
     }
     std::vector<std::vector<int32_t>> next(nets.size());
@@ -193,21 +241,23 @@ Table::Table(const Model &model) {
     }
     for (const Edge &edge : model.edges)
         if (edge.v != BOUNDARY) {
-            const size_t b = size_t(basis_of[size_t(edge.u)]);
-            const int32_t u = local_of[size_t(edge.u)], v = local_of[size_t(edge.v)];
+            const size_t b = size_t(places[size_t(edge.u)].basis);
+            const int32_t u = places[size_t(edge.u)].local, v = places[size_t(edge.v)].local;
             nets[b].arcs[size_t(next[b][size_t(u)]++)] = {v, edge.weight, edge.observables};
             nets[b].arcs[size_t(next[b][size_t(v)]++)] = {u, edge.weight, edge.observables};
         }
-    for (size_t b = 0; b < bases.size(); b++)
+    for (size_t b = 0; b < bases.size(); b++) {
         fill(bases[b], nets[b]);
+        find_near(bases[b], nets[b]);
+    }
 }
 
 size_t Table::bytes() const noexcept {
-    size_t total = (basis_of.size() + local_of.size()) * sizeof(int32_t);
+    size_t total = places.size() * sizeof(Place);
     for (const Basis &basis : bases)
         total += basis.words.size() * sizeof(uint16_t) + basis.bounds.size() * sizeof(uint16_t) +
                  basis.shades.size() * sizeof(uint32_t) + (basis.palette.size() + basis.bound_masks.size()) * 8 +
-                 basis.detectors.size() * sizeof(int32_t);
+                 basis.detectors.size() * sizeof(int32_t) + basis.near.size() * 8;
     return total;
 }
 

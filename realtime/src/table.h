@@ -8,6 +8,8 @@
 // Distances are integers of 15 bits, as fine as they fit: pairs are rounded up, and boundary distances up from a quarter,
 // so that the triangle inequality holds exactly and rounding adds k/4 units on average to any matching of k defects.
 // Where all weights are multiples of one weight, distances are exact.
+//
+// Most pairs of a large shot are far apart and never matched: `near` tells which ones to look at first.
 #pragma once
 
 #include "model.h"
@@ -28,15 +30,28 @@ struct Basis {
     double unit = 1.0;                   // the model's weight in one unit of distance
     double bias = 0.0;                   // units that rounding adds per defect
     uint64_t flip = 0;
-    std::vector<int32_t> detectors;      // local number -> detector, ascending
+    std::vector<int32_t> detectors;      // local number -> detector, by layer
     std::vector<uint16_t> words;         // size * size, symmetric
     std::vector<uint16_t> bounds;        // to the boundary; NO_BOUNDARY in a basis that is not open
+    uint16_t reach = 0xffff;             // words of pairs that `near` leaves out are not below
+    int32_t span = 0, near_stride = 0;   // 64-bit words: of a mask, of a row
+    int64_t near_count = 0;              // pairs that are near
+    std::vector<uint64_t> near;          // for each detector a `near_row`
     std::vector<uint64_t> palette;       // the masks that paths flip, if they are several
     std::vector<uint32_t> shades;        // size * size indices into the palette, or empty
     std::vector<uint64_t> bound_masks;   // likewise per detector, or empty
 
+    // The detectors before this one that are nearer to it than `reach`, and than both are to the boundary: number / 64 of
+    // the first one, `span` words of bits from there on, and the words of their pairs in the same order, 16 bits each.
+    const uint64_t *near_row(int32_t local) const noexcept { return near.data() + size_t(local) * size_t(near_stride); }
+    uint16_t word(int32_t i, int32_t j) const noexcept { return words[size_t(i) * size_t(size) + size_t(j)]; }
     bool masked() const noexcept { return !shades.empty(); }
-    uint64_t mask(int32_t i, int32_t j) const noexcept { return palette[shades[size_t(i) * size + j]]; }
+    uint64_t mask(int32_t i, int32_t j) const noexcept { return palette[shades[size_t(i) * size_t(size) + size_t(j)]]; }
+};
+
+struct Place {
+    int32_t basis;
+    int32_t local;  // number within the basis
 };
 
 struct Table {
@@ -45,8 +60,7 @@ struct Table {
     size_t bytes() const noexcept;
 
     std::vector<Basis> bases;
-    std::vector<int32_t> basis_of;  // detector -> basis
-    std::vector<int32_t> local_of;  // detector -> number within its basis
+    std::vector<Place> places;  // of each detector
 };
 
 }  // namespace qdeck

@@ -8,8 +8,8 @@ import numpy as np
 import pymatching
 import pytest
 import stim
-from quarterdeck_realtime._hot import Erasure
 
+from quarterdeck_realtime._hot import Erasure
 from quarterdeck_realtime.erasure import erasure_model, with_losses
 
 Surface = Callable[..., stim.Circuit]

@@ -8,9 +8,9 @@ import numpy as np
 import pymatching
 import pytest
 import stim
-from quarterdeck_realtime._hot import UnionFind, Windowed
 
 from quarterdeck_realtime import model_of
+from quarterdeck_realtime._hot import UnionFind, Windowed
 
 Surface = Callable[..., stim.Circuit]
 

@@ -62,6 +62,8 @@ std::vector<int32_t> some(int detectors, int count) {
         all[size_t(i)] = i;
     std::shuffle(all.begin(), all.end(), source);
     all.resize(size_t(std::min(count, detectors)));
+    if (below(4))  // as they arrive from a device
+        std::sort(all.begin(), all.end());
     return all;
 }
 
@@ -118,7 +120,7 @@ void check_pairs(Decoder &decoder, std::vector<int32_t> defects, uint64_t observ
 
 struct Trio {
     explicit Trio(const Model &model)
-        : usual(model), vectors(model, {0, true, true}), plain(model, {0, false, true}), programs(model, {16, false, true}) {
+        : usual(model), vectors(model, {0, 300, true, true}), plain(model, {0, 300, false, true}), programs(model, {16, 300, false, true}) {
         decoders[0] = usual.decoder();
         decoders[1] = vectors.decoder();
         decoders[2] = plain.decoder();
@@ -159,7 +161,7 @@ void small_graphs() {
 
 // Larger shots: all paths to the answer agree in the table's integers, and the duals prove it.
 void patches() {
-    Solver::Counts seen;
+    Kernel::Counts seen;
     for (int round = 0; round < 40; round++) {
         const bool lattice = below(2);
         const Model model = patch(6 + below(8), 6 + below(8), 1 + below(2), lattice);

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-REALTIME = Path(__file__).parents[2] / "realtime"
+REALTIME = Path(__file__).parents[1]
 PATH = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
 
 

@@ -6,9 +6,9 @@
 
 namespace qdeck {
 
-Solver *avx2_solver(int32_t capacity);
+Kernel *avx2_kernel(int32_t capacity);
 
-Solver *avx2_solver(int32_t capacity) {
+Kernel *avx2_kernel(int32_t capacity) {
     return new Blossom<Avx2Lanes>(capacity);
 }
 

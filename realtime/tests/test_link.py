@@ -1,0 +1,357 @@
+"""Clients and servers of several processes: volumes over UDP and rings, losses, and a peer that is killed."""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+import stim
+from quarterdeck_realtime import _hot
+from quarterdeck_realtime._hot import Rings, Server, UdpClient, VolumePatch, Way, frames
+from quarterdeck_realtime.client import Client, Refused, RingLink, UdpLink
+from quarterdeck_realtime.config import ServerConfig, read_config, rows_of
+from quarterdeck_realtime.server import serve
+
+BITS = 8  # ancillas of the distance 3 code
+
+
+def matrices(circuit: stim.Circuit, decoder: int) -> dict[str, Any]:
+    """A circuit as CUDA-Q's file has it."""
+    dem = circuit.detector_error_model(decompose_errors=True)
+    columns: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
+    for error in dem.flattened():
+        if error.type != "error":
+            continue
+        part: list[stim.DemTarget] = []
+        for target in [*error.targets_copy(), stim.target_separator()]:
+            if not target.is_separator():
+                part.append(target)
+                continue
+            key = (
+                tuple(sorted(t.val for t in part if t.is_relative_detector_id())),
+                tuple(sorted(t.val for t in part if t.is_logical_observable_id())),
+            )
+            p, q = error.args_copy()[0], columns.get(key, 0.0)
+            columns[key] = p * (1 - q) + q * (1 - p)
+            part = []
+    keys = list(columns)
+    detectors: list[list[int]] = []
+    come = 0
+    for instruction in circuit.flattened():
+        come += instruction.num_measurements
+        if instruction.name == "DETECTOR":
+            detectors.append([come + target.value for target in instruction.targets_copy()])
+
+    def flat(rows: list[list[int]]) -> list[int]:
+        return [column for row in rows for column in [*row, -1]]
+
+    return {
+        "id": decoder,
+        "type": "pymatching",
+        "block_size": len(keys),
+        "syndrome_size": len(detectors),
+        "H_sparse": flat([[c for c, key in enumerate(keys) if d in key[0]] for d in range(len(detectors))]),
+        "O_sparse": flat([[c for c, key in enumerate(keys) if 0 in key[1]]]),
+        "D_sparse": flat(detectors),
+        "decoder_custom_args": {"error_rate_vec": list(columns.values())},
+    }
+
+
+@pytest.fixture(scope="module")
+def circuit() -> stim.Circuit:
+    noise = dict.fromkeys(("after_clifford_depolarization", "before_measure_flip_probability"), 0.02)
+    return stim.Circuit.generated("surface_code:rotated_memory_z", distance=3, rounds=3, **noise)
+
+
+@pytest.fixture(scope="module")
+def config(circuit: stim.Circuit, tmp_path_factory: pytest.TempPathFactory) -> ServerConfig:
+    path = tmp_path_factory.mktemp("config") / "decoders.yaml"
+    path.write_bytes(msgspec.yaml.encode({"decoders": [matrices(circuit, 0), matrices(circuit, 5)]}))
+    return read_config(path)
+
+
+@pytest.fixture
+def running(config: ServerConfig, tmp_path: Path) -> Iterator[Any]:
+    """Starts servers; gives their readiness lines."""
+    over = threading.Event()
+    threads: list[threading.Thread] = []
+    lines: list[str] = []
+
+    def start(**settings: Any) -> str:
+        ready = threading.Event()
+
+        def say(line: str) -> None:
+            lines.append(line)
+            ready.set()
+
+        settings |= {"say": say, "going": lambda: not over.is_set()}
+        thread = threading.Thread(target=serve, args=(config,), kwargs=settings)
+        thread.start()
+        threads.append(thread)
+        assert ready.wait(10)
+        return lines[-1]
+
+    yield start
+    over.set()
+    for thread in threads:
+        thread.join(10)
+        assert not thread.is_alive()
+    assert len([line for line in lines if line.startswith("QEC_DECODING_SERVER_RING decoder=")]) == 2 * len(threads)
+
+
+def ports(line: str) -> dict[int, int]:
+    words = dict(word.split("=") for word in line.split()[1:])
+    return {int(key[4:]): int(value) for key, value in words.items() if key.startswith("ring")}
+
+
+def decode_all(client: Client, decoder: int, circuit: stim.Circuit, batches: bool, shots: int = 60) -> None:
+    """Every answer is that of the same decoder offline."""
+    measurements = circuit.compile_sampler(seed=4).sample(shots)
+    detections, _ = circuit.compile_m2d_converter().convert(measurements=measurements, separate_observables=True)
+    matching = _hot.Matching(quarterdeck_model(circuit))
+    expected, _ = matching.decode_batch(np.ascontiguousarray(detections))
+    for shot, row in enumerate(measurements):
+        rounds = [row[start : start + BITS] for start in range(0, 3 * BITS, BITS)] + [row[3 * BITS :]]
+        counter = shot << 16
+        if batches:
+            pushed = client.enqueue_rounds(decoder, counter, rounds, push=True)[-1]
+        else:
+            for number, bits in enumerate(rounds[:-1]):
+                assert client.enqueue(decoder, counter + number, bits).result == b""
+            with pytest.raises(Refused, match="no volume is complete") as refused:
+                client.get_corrections(decoder, 1)
+            assert refused.value.status == 4
+            pushed = client.enqueue(decoder, counter + 3, rounds[-1], push=True)
+        assert pushed.bits(1)[0] == expected[shot] == client.get_corrections(decoder, 1)[0]
+        assert pushed.told is not None and pushed.told.epoch == 0 and not pushed.told.late
+
+
+def quarterdeck_model(circuit: stim.Circuit) -> _hot.Model:
+    from quarterdeck_realtime import model_of
+
+    return model_of(circuit.detector_error_model(decompose_errors=True))
+
+
+def test_volumes_over_udp(running: Any, circuit: stim.Circuit) -> None:
+    line = running(slot_size=512)
+    assert line.startswith("QEC_DECODING_SERVER_READY port=")
+    where = ports(line)
+    assert set(where) == {0, 5} and f"port={where[0]} transport=udp" in line
+    plain = Client(UdpLink(where[0], stride=512, pad=True))
+    decode_all(plain, 0, circuit, batches=False)
+    quick = Client(UdpLink(where[5], stride=512), ordered=True)
+    decode_all(quick, 5, circuit, batches=True)
+    assert quick.heartbeat(5) > 0
+    stats = quick.stats(5)
+    assert (stats["volumes"], stats["rounds"], stats["lost"]) == (60, 240, 0)
+    with pytest.raises(Refused, match="no such decoder"):
+        quick.get_corrections(1, 1)
+    with pytest.raises(Refused) as refused:
+        quick.swap(5, 1)
+    assert refused.value.status == 2
+    with pytest.raises(ValueError, match="larger slots"):
+        quick.enqueue(5, 0, np.zeros(5000))
+
+
+def test_full_slots_are_answered_with_full_slots(running: Any) -> None:
+    """As CUDA-Q's own sender ships them."""
+    port = ports(running())[0]
+    reset = frames.reset(0, 77)
+    for pad, length in ((True, 256), (False, 24)):
+        client = UdpClient("127.0.0.1", port, 256, pad)
+        assert client.send(reset)
+        answer = client.receive(5.0)
+        assert len(answer) == length
+        assert answer[:24] == frames.response(0, b"", 77)
+        assert not any(answer[24:])
+
+
+def test_lost_datagrams_are_noticed_and_repeated(running: Any, circuit: stim.Circuit) -> None:
+    """A link that loses and repeats frames in both directions: all volumes come out right."""
+    port = ports(running())[0]
+    chance = np.random.default_rng(3)
+
+    class Bad(UdpLink):
+        def send(self, frame: bytes) -> bool:
+            if chance.random() < 0.2:
+                return True  # lost on the way there
+            for _ in range(1 + (chance.random() < 0.1)):
+                super().send(frame)
+            return True
+
+        def receive(self, timeout_s: float) -> bytes | None:
+            frame = super().receive(timeout_s)
+            return frame if chance.random() < 0.9 else None  # or on the way back
+
+    client = Client(Bad(port), ordered=True, timeout_s=0.02, attempts=60)
+    decode_all(client, 0, circuit, batches=False, shots=30)
+    stats = client.stats(0)
+    assert stats["volumes"] == 30 and stats["repeated"] > 0 and stats["failures"] == 0
+    client.reset(0)
+    with pytest.raises(Refused) as refused:
+        client.enqueue(0, 2, [0] * BITS)
+    assert refused.value.status == 6
+    with pytest.raises(Refused) as refused:
+        client.get_corrections(0, 1)
+    assert refused.value.status == 6 and "missing" in str(refused.value)
+
+
+def test_failures_latch_until_reset(running: Any) -> None:
+    client = Client(UdpLink(ports(running())[0]))
+    assert client.enqueue(0, 0, [1] * 33).status == 0
+    with pytest.raises(Refused) as refused:
+        client.enqueue(0, 0, [1])
+        client.enqueue(0, 0, [1] * 33)
+    assert refused.value.status == 2
+    assert client.enqueue(0, 0, [1] * 33).status == 0  # taken, and ignored
+    with pytest.raises(Refused, match="reset the decoder"):
+        client.get_corrections(0, 1)
+    client.reset(0)
+    assert client.enqueue(0, 0, [0] * 33).status == 0
+    assert not client.get_corrections(0, 1, reset=True).any()
+
+
+def test_rings_from_a_door(running: Any, circuit: stim.Circuit, tmp_path: Path) -> None:
+    door = tmp_path / "door"
+    line = running(transport="ring", socket_path=door, slot_size=512)
+    assert line == f"QEC_DECODING_SERVER_READY transport=ring socket={door}"
+    link = RingLink.connect(door, 5)
+    decode_all(Client(link), 5, circuit, batches=True)
+    assert link.up.peer_alive and link.up.peer_pid == os.getpid()
+    with pytest.raises(OSError, match="producer already"):
+        RingLink.connect(door, 5)
+    del link
+    decode_all(Client(RingLink.connect(door, 5)), 5, circuit, batches=False)  # the next client goes on
+    with pytest.raises(FileNotFoundError, match="no rings for decoder 7"):
+        RingLink.connect(door, 7)
+
+
+def client_process(door: str, endless: bool) -> None:
+    client = Client(RingLink.connect(door, 0))
+    client.reset(0)
+    shot = 0
+    while endless or shot < 50:
+        assert client.enqueue(0, shot << 16, [0] * 33, push=True).bits(1)[0] == 0
+        shot += 1
+        if shot == 20:
+            print("going", flush=True)
+
+
+def test_a_killed_client_leaves_the_server_to_the_next(running: Any, tmp_path: Path) -> None:
+    """SIGKILL in the middle of a conversation, twice."""
+    door = tmp_path / "door"
+    running(transport="ring", socket_path=door)
+    here = str(Path(__file__).parent)
+    code = f"import sys; sys.path.insert(0, {here!r}); import test_link; test_link.client_process({str(door)!r}, True)"
+    for _ in range(2):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+            assert child.stdout is not None and child.stdout.readline() == b"going\n"
+            child.send_signal(signal.SIGKILL)
+            assert child.wait() == -signal.SIGKILL
+    client_process(os.fspath(door), False)
+
+
+def serve_rings(rings_fd: int, seconds: float) -> None:
+    dispatcher = _hot.Dispatcher()
+    model = _hot.Model()
+    model.detectors, model.observables = 1, 1
+    model.add(0, -1, 1.0, 1)
+    dispatcher.add(0, VolumePatch(_hot.Detectors(1, [[0]]), 1, _hot.Matching(model)))
+    server = Server(dispatcher)
+    server.add_rings(Rings.attach(rings_fd))
+    server.run(seconds)
+
+
+def test_a_killed_server_is_noticed_and_replaced() -> None:
+    rings = Rings(16, 128, True, True)
+    client = Client(RingLink(rings), timeout_s=20)
+    up = client._link.up  # type: ignore[attr-defined]
+    assert not up.peer_alive
+    context = multiprocessing.get_context("fork")
+    for life in range(1, 3):
+        server = context.Process(target=serve_rings, args=(rings.fileno(), 60.0))
+        server.start()
+        for shot in range(20):
+            assert client.enqueue(0, shot, [shot % 2], push=True).bits(1)[0] == shot % 2
+        assert up.peer_alive and up.peer_epoch == life and up.peer_pid == server.pid
+        server.kill()
+        server.join()
+        assert not up.peer_alive
+        quiet = Client(client._link, timeout_s=0.05)
+        with pytest.raises(TimeoutError, match="is the host running"):
+            quiet.enqueue(0, 99, [1])
+
+
+def test_descriptors_over_a_socket() -> None:
+    """Python's own way of passing descriptors and ours understand each other."""
+    rings = Rings(4, 64)
+    ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_STREAM)
+    with ours, theirs:
+        _hot.send_fd(ours.fileno(), rings.fileno())
+        _, [first], _, _ = socket.recv_fds(theirs, 1, 1)
+        socket.send_fds(theirs, [b"R"], [first])
+        second = _hot.receive_fd(ours.fileno())
+    up = rings.producer(Way.up)
+    other = Rings.attach(second)
+    os.close(first)
+    os.close(second)
+    assert other.shape(Way.up) == (4, 64, False) and up.capacity == 56
+    down = other.consumer(Way.up)
+    assert [up.push(bytes([number])) for number in range(5)] == [True] * 4 + [False]
+    assert [down.take() for _ in range(5)] == [b"\0", b"\1", b"\2", b"\3", None]
+    down.beat()
+    assert 0 <= up.peer_silent_s < 60
+    with pytest.raises(ValueError, match="not a ring"):
+        Rings.attach(0 if os.path.isfile("/proc/self/fd/0") else os.open(os.devnull, os.O_RDWR))
+
+
+def test_configurations_that_cannot_be(config: ServerConfig, tmp_path: Path) -> None:
+    good = config.decoders[0]
+    assert good.observables == 1 and len(good.detectors()) == good.syndrome_size == 24
+    assert rows_of([0, -1, 1, -1]) == [[0], [1]]
+    with pytest.raises(ValueError, match="not closed"):
+        rows_of([0, -1, 1])
+    for change, sentence in (
+        ({"D_sparse": [0, -1]}, "D_sparse has 1 rows for a syndrome_size of 24"),
+        ({"H_sparse": [0, -1]}, "H_sparse has 1 rows"),
+        ({"H_sparse": [9999, -1]}, "beyond the block_size"),
+        ({"H_sparse": [0, -1] * 24}, "3 detectors|24 detectors"),
+        ({"type": "nv-qldpc-decoder"}, "cannot run on the hot path"),
+        ({"dispatch": "device_graph"}, "needs a GPU"),
+        ({"dem_chunks": []}, "cannot be read yet"),
+        ({"decoder_custom_args": {"error_rate_vec": [0.1]}}, "error_rate_vec needs"),
+    ):
+        with pytest.raises(ValueError, match=sentence):
+            changed = msgspec.structs.replace(good, **change)
+            changed.detectors()
+            changed.compiled()
+    path = tmp_path / "bad.yaml"
+    for text, sentence in (("decoders: []", "no decoders"), ("decoders: [{id: 1}]", "missing required field")):
+        path.write_text(text)
+        with pytest.raises(ValueError, match=sentence):
+            read_config(path)
+    with pytest.raises(ValueError, match="two decoders"):
+        path.write_bytes(msgspec.yaml.encode({"decoders": [good, good]}))
+        read_config(path)
+    for settings, sentence in (({"transport": "cpu_roce"}, "RoCE"), ({"transport": "ring"}, "socket_path")):
+        with pytest.raises(ValueError, match=sentence):
+            serve(config, **settings)  # type: ignore[arg-type]
+
+
+def test_floors_are_measured() -> None:
+    """They are numbers of round trips that were made; what they are is for benchmarks."""
+    for floor in (_hot.ring_floor, _hot.udp_floor):
+        for spin in (True, False):
+            took = floor(200, 64, -1, -1, spin)
+            assert took.shape == (200,) and (took > 0).all()
