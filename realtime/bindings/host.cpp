@@ -170,14 +170,15 @@ void bind_host(nb::module_ &m) {
         return nb::make_tuple(cost.round_ns, cost.last_ns, cost.last_p99_ns, cost.rounds);
     }, "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, "round_bits"_a, "frames"_a, "flush"_a = 0,
           "(mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) of a patch on this thread.");
-    m.def("refusal", [](const std::vector<nb::tuple> &tenants, const nb::tuple &candidate, double share, double together) {
+    m.def("refusal", [](const std::vector<nb::tuple> &tenants, const nb::tuple &candidate, double share, double together,
+                        double measured) {
         const auto tenant = [](const nb::tuple &row) {
             return qdeck::Tenant{{nb::cast<double>(row[0]), nb::cast<double>(row[1]), nb::cast<double>(row[2]),
                                   nb::cast<int64_t>(row[3])}, nb::cast<int64_t>(row[4]), nb::cast<int64_t>(row[5])};
         };
         std::vector<qdeck::Tenant> all;
         for (const nb::tuple &row : tenants) all.push_back(tenant(row));
-        return qdeck::refusal(all, tenant(candidate), {share, together});
-    }, "tenants"_a, "candidate"_a, "share"_a = 0.7, "together"_a = 0.9,
+        return qdeck::refusal(all, tenant(candidate), {share, together}, measured);
+    }, "tenants"_a, "candidate"_a, "share"_a = 0.7, "together"_a = 0.9, "measured"_a = -1.0,
           "Why a patch does not fit beside the others, or ''. Rows of (what `measure` gives, cycle_ns, budget_ns).");
 }

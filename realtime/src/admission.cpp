@@ -75,9 +75,8 @@ static std::string text(const char *format, auto... values) {
     return line;
 }
 
-std::string refusal(const std::vector<Tenant> &tenants, const Tenant &candidate, const Bounds &bounds) {
-    double share = candidate.cost.share(candidate.cycle_ns), together = candidate.cost.last_ns;
-    const double own = share;
+std::string refusal(const std::vector<Tenant> &tenants, const Tenant &candidate, const Bounds &bounds, double measured) {
+    double share = 0, together = candidate.cost.last_ns;
     double slowest = candidate.cost.last_p99_ns - candidate.cost.last_ns;
     int64_t budget = candidate.budget_ns;
     for (const Tenant &tenant : tenants) {
@@ -86,7 +85,10 @@ std::string refusal(const std::vector<Tenant> &tenants, const Tenant &candidate,
         slowest = std::max(slowest, tenant.cost.last_p99_ns - tenant.cost.last_ns);
         budget = std::min(budget, tenant.budget_ns);
     }
-    together += std::max(0.0, slowest);
+    const double more = share > 0 ? std::max(1.0, measured / share) : 1.0;
+    const double own = more * candidate.cost.share(candidate.cycle_ns);
+    share = more * share + own;
+    together = more * together + std::max(0.0, slowest);
     if (share > bounds.share)
         return text("The patch would take %.1f %% of the core, and all %zu together %.1f %%, above the bound of %.1f %%: "
                     "use another host or a cheaper decoder.",

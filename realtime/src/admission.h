@@ -48,7 +48,10 @@ struct Bounds {
     double together = 0.9;     // of the shortest budget: all patches may end a volume in the same moment
 };
 
-// Empty: it fits. Otherwise the reason, with figures, and what would help.
-std::string refusal(const std::vector<Tenant> &tenants, const Tenant &candidate, const Bounds &bounds = {});
+// Empty: it fits. Otherwise the reason, with figures, and what would help. `measured`: the share of the core that the
+// tenants take on the running loop, if that is known; where it is more than their costs say (links and accounts cost, too),
+// the candidate is expected to take more in the same proportion.
+std::string refusal(const std::vector<Tenant> &tenants, const Tenant &candidate, const Bounds &bounds = {},
+                    double measured = -1);
 
 }  // namespace qdeck

@@ -264,7 +264,9 @@ bool Controller::due(Line &line) noexcept {
 
 void Controller::run(const std::atomic<bool> *stop) {
     std::stable_sort(lines_.begin(), lines_.end(),
-                     [](const auto &a, const auto &b) { return a->feed.phase_ns < b->feed.phase_ns; });
+                     [&](const auto &a, const auto &b) {
+                         return a->feed.phase_ns % pace_.cycle_ns < b->feed.phase_ns % pace_.cycle_ns;
+                     });
     looked_ns_ = answered_ns_ = now_ns();
     for (const auto &line : lines_) {
         greet(*line, true);
@@ -284,10 +286,11 @@ void Controller::run(const std::atomic<bool> *stop) {
             throw std::runtime_error("no answer for " + std::to_string(pace_.timeout_ns / 1'000'000) +
                                      " ms in the middle of a run: was the host stopped?");
     };
-    while (busy && !stopped()) {
+    // Each pass is a cycle: it publishes one round of each feed whose turn it is.
+    for (int64_t end = start + pace_.cycle_ns; busy && !stopped(); end += pace_.cycle_ns) {
         for (const auto &each : lines_) {
             Line &line = *each;
-            if (line.volume == line.volumes()) continue;
+            if (line.volume == line.volumes() || (line.next_ns >= end && lines_.size() > 1)) continue;
             if (pace_.pause_every_shots && line.round == 0 && line.volume && line.oldest == line.volume &&
                 line.volume % pace_.pause_every_shots == 0 && lines_.size() == 1)
                 pause(line);

@@ -92,7 +92,7 @@ public:
     Controller(const Controller &) = delete;
     Controller &operator=(const Controller &) = delete;
     ~Controller();
-    // Throws std::invalid_argument. Feeds publish in the order of their phases.
+    // Throws std::invalid_argument. A feed's phase may be longer than a cycle: its volumes then begin some rounds later.
     void add(Feed feed, Producer up, Consumer down);
     // Until all shots are answered, or `stop`. Throws std::runtime_error when no answer comes any more.
     void run(const std::atomic<bool> *stop = nullptr);

@@ -305,6 +305,7 @@ bool Host::serve(Channel &channel) noexcept {
             seat->between = seat->seating.patch->at_boundary();
             channel.link->receive(there);
             if (!there) examine();
+            looked_ns_ = now_ns();
         } else {
             if (seat) seat->between = seat->seating.patch->at_boundary();
             const int64_t took = done - seen;
@@ -313,8 +314,10 @@ bool Host::serve(Channel &channel) noexcept {
                 lose(seen + channel.round_ns, done);
             else
                 channel.round_ns += (took - channel.round_ns) / 16;
+            looked_ns_ = done;
         }
-        const int64_t now = now_ns();
+        const int64_t worked = looked_ns_ - seen;
+        free_ns_ = looked_ns_;
         if (seat) {
             PatchLedger &page = *seat->ledger;
             bump(page.frames);
@@ -322,11 +325,10 @@ bool Host::serve(Channel &channel) noexcept {
             if (outcome.answered) bump(page.answers);
             if (outcome.refused) bump(page.refused, outcome.refused);
             if (outcome.lost) bump(page.lost_rounds, outcome.lost);
-            bump(page.work_ns, static_cast<uint64_t>(now - seen));
+            bump(page.work_ns, static_cast<uint64_t>(worked));
         }
         served++;
-        bump(head.work_ns, static_cast<uint64_t>(now - seen));
-        looked_ns_ = free_ns_ = now;
+        bump(head.work_ns, static_cast<uint64_t>(worked));
         channel.expected_ns = seen + channel.cycle_ns;
     }
     return served > 0;

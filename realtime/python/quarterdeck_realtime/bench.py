@@ -33,7 +33,7 @@ class Case(msgspec.Struct, frozen=True):
     distance: int
     p: float
     shots: int
-    blocks: int = 4
+    blocks: int = 8
     plain: bool = False  # cudaq-realtime alone: an answer to each enqueue, and get_corrections
 
 
@@ -122,19 +122,19 @@ class Report(msgspec.Struct, frozen=True):
 
 
 FULL = [
-    Case("surface", 5, 1e-3, 50_000),
-    Case("surface", 7, 1e-3, 50_000),
-    Case("surface", 7, 1e-3, 25_000, plain=True),
-    Case("surface", 7, 3e-3, 40_000),
-    Case("surface", 9, 1e-3, 25_000),
-    Case("surface", 9, 3e-3, 25_000),
-    Case("surface", 11, 1e-3, 25_000),
-    Case("surface", 11, 3e-3, 25_000),
-    Case("surface", 13, 1e-3, 15_000),
-    Case("surface", 13, 3e-3, 15_000),
-    Case("repetition", 13, 3e-3, 25_000),
+    Case("surface", 5, 1e-3, 25_000),
+    Case("surface", 7, 1e-3, 25_000),
+    Case("surface", 7, 1e-3, 12_000, plain=True),
+    Case("surface", 7, 3e-3, 20_000),
+    Case("surface", 9, 1e-3, 12_000),
+    Case("surface", 9, 3e-3, 12_000),
+    Case("surface", 11, 1e-3, 12_000),
+    Case("surface", 11, 3e-3, 12_000),
+    Case("surface", 13, 1e-3, 8_000),
+    Case("surface", 13, 3e-3, 8_000),
+    Case("repetition", 13, 3e-3, 12_000),
 ]
-QUICK = [Case("surface", 5, 1e-3, 15_000), Case("surface", 7, 1e-3, 12_000), Case("surface", 7, 3e-3, 10_000)]
+QUICK = [Case("surface", 5, 1e-3, 8_000), Case("surface", 7, 1e-3, 8_000), Case("surface", 7, 3e-3, 8_000)]
 
 
 def head(shots: Shots, many: int) -> Shots:
@@ -206,8 +206,8 @@ def run_case(case: Case, seed: int, fifo: int = 40) -> tuple[Row, list[str]]:
 
 
 def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) -> tuple[Swaps, list[str]]:
-    """Ask for a new decoder in the middle of every twentieth volume; decoders are built and warmed by another thread."""
-    every, batch = 20, 40
+    """Ask for a new decoder in the middle of every hundredth volume; decoders are built and warmed by another thread."""
+    every, batch = 100, 50
     exp = experiment("surface", distance, p)
     shots = exp.sample(every * batch, seed)
     expected, _ = exp.expected(shots)
@@ -238,7 +238,7 @@ def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) ->
         epochs = block.tally["epoch"].astype(int)
         begun = np.flatnonzero(np.diff(epochs) != 0) + 1
         firsts.append(part_of(block, begun))
-        # Asked for in volume 19, 39, ...: in force from the volume after it on.
+        # Asked for in volume 99, 199, ...: in force from the volume after it on.
         wanted = (epochs[0] + np.arange(len(epochs)) // every) % 256
         wrong += int((epochs != wanted).sum())
     return Swaps(
@@ -262,7 +262,8 @@ def part_of(block: Block, shots: Any) -> Block:
 
 
 def run_holding(distance: int, p: float, steps: list[int], seed: int, volumes: int = 12, fifo: int = 40) -> tuple[list[Holding], list[str]]:
-    """More and more patches at 1 ms cycles on one core, all phases spread; admission's opinion beside what happened."""
+    """More and more patches at 1 ms cycles on one core, spread over the phases of cycle and volume; admission's
+    opinion beside what happened."""
     profile = msgspec.structs.replace(PROFILES["neutral-atom"], budget_us=100.0, spin_us=-1.0, policy="defer")
     exp = experiment("surface", distance, p)
     shots = exp.sample(400, seed)
@@ -272,21 +273,26 @@ def run_holding(distance: int, p: float, steps: list[int], seed: int, volumes: i
     frames = exp.frames(shots)
     # With a mebibyte touched between frames: on a full host a patch finds little of its own in the caches.
     cost = _hot.measure(detectors, 1, compiled, shots.detections, exp.round_bits, frames, flush=1 << 20)
-    tenant = (*cost, round(profile.cycle_us * 1e3), round(profile.budget_us * 1e3))
+    cycle_ns = round(profile.cycle_us * 1e3)
+    tenant = (*cost, cycle_ns, round(profile.budget_us * 1e3))
     share = (cost[0] * (cost[3] - 1) + cost[1]) / (cost[3] * profile.cycle_us * 1e3)
-    found, warnings = [], []
+    found: list[Holding] = []
+    warnings: list[str] = []
     for many in steps:
-        refusal = _hot.refusal([tenant] * (many - 1), tenant)
+        # As an operator would ask, with the step before running.
+        last = found[-1] if found else None
+        measured = last.busy_share * (many - 1) / last.patches if last else -1.0
+        refusal = _hot.refusal([tenant] * (many - 1), tenant, measured=measured)
         with ClosedLoop(profile, patches=many, fifo=fifo) as loop:
             for index in range(many):
-                loop.seat(f"patch {index}", exp, compiled, head(shots, 20), slots=64)
+                loop.seat(f"patch {index}", exp, compiled, head(shots, 20), slots=16)
             controller = loop.controller(len(exp.round_bits), warm_shots=1)
             for index, (rings, _, _) in enumerate(loop.seats):
                 first = (index * 7) % (len(shots) - volumes)
                 part = slice(first, first + volumes)
                 controller.add(
                     rings, decoder=index, round_bits=exp.round_bits, bits=frames[part], observables=1,
-                    phase_ns=index * round(profile.cycle_us * 1e3) // many,
+                    phase_ns=(index % cost[3]) * cycle_ns + index * cycle_ns // many,
                     expected=expected[part], actual=shots.observables[part],
                 )  # fmt: skip
             loop.start()

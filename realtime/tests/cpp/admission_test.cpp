@@ -35,6 +35,11 @@ int main() {
     CHECK(refusal(std::vector<Tenant>(4, hasty), hasty).find("17.5 % of the core, and all 5 together 87.5 %") !=
           std::string::npos);
 
+    // The loop is twice as busy as the costs say: so will it be with the next patch.
+    CHECK(refusal(std::vector<Tenant>(2, hasty), hasty, {}, 0.7).find("would take 35.0 % of the core, and all 3 together 105.0 %") !=
+          std::string::npos);
+    CHECK(refusal(std::vector<Tenant>(2, hasty), hasty, {}, 0.1).empty());
+
     {
         standin::ParityDecoder decoder(0, nullptr, nullptr);
         warm(decoder, {{1, 2}, {}, {3}}, 0);
