@@ -3,6 +3,7 @@
 #include "matching.h"
 
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -168,11 +169,11 @@ void bind_decoder(nb::module_ &m) {
             check(self, defects);
             Bench bench(self);
             whole(bench.decode(defects));
-            std::vector<std::pair<int32_t, int32_t>> pairs;
+            std::vector<std::tuple<int32_t, int32_t, uint64_t>> pairs;
             for (const qdeck::Pair pair : bench.decoder->pairs())
-                pairs.emplace_back(pair.a, pair.b);
+                pairs.emplace_back(pair.a, pair.b, pair.observables);
             return pairs;
-        }, "defects"_a, "The matched pairs of detectors; -1 stands for the boundary.")
+        }, "defects"_a, "The matched pairs: (detector, detector or -1 for the boundary, mask that the path between flips).")
         .def("decode_batch", &decode_batch<Bools>, "events"_a,
              "Decode shots: rows of detection events, bool, or uint8 with bits packed lowest first. Returns (masks, weights, "
              "qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 2 failed: no "

@@ -61,8 +61,10 @@ class Matching(Compiled):
     def decode(self, defects: Sequence[int]) -> tuple[int, float]:
         """(mask of observables, weight) for the detectors that fired."""
 
-    def pairs(self, defects: Sequence[int]) -> list[tuple[int, int]]:
-        """The matched pairs of detectors; -1 stands for the boundary."""
+    def pairs(self, defects: Sequence[int]) -> list[tuple[int, int, int]]:
+        """
+        The matched pairs: (detector, detector or -1 for the boundary, mask that the path between flips).
+        """
 
     @overload
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
