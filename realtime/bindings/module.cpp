@@ -8,6 +8,7 @@ void bind_erasure(nb::module_ &);
 void bind_link(nb::module_ &);
 void bind_lookup(nb::module_ &);
 void bind_model(nb::module_ &);
+void bind_parallel(nb::module_ &);
 void bind_union_find(nb::module_ &);
 void bind_window(nb::module_ &);
 
@@ -18,6 +19,7 @@ NB_MODULE(_hot, m) {
     bind_erasure(m);
     bind_link(m);
     bind_lookup(m);
+    bind_parallel(m);
     bind_union_find(m);
     bind_window(m);
 }

@@ -9,30 +9,22 @@ from numpy.typing import NDArray
 
 from quarterdeck_realtime._hot import frames as frames
 
-
 class Model:
     """The matching graph of a detector error model."""
 
     def __init__(self) -> None: ...
-
     @property
     def detectors(self) -> int: ...
-
     @detectors.setter
     def detectors(self, arg: int, /) -> None: ...
-
     @property
     def observables(self) -> int: ...
-
     @observables.setter
     def observables(self, arg: int, /) -> None: ...
-
     @property
     def layer(self) -> list[int]: ...
-
     @layer.setter
     def layer(self, arg: Sequence[int], /) -> None: ...
-
     def add(self, u: int, v: int, weight: float, observables: int) -> None:
         """Add a mechanism; v is -1 for the boundary."""
 
@@ -65,23 +57,33 @@ class Matching(Compiled):
         """The matched pairs of detectors; -1 stands for the boundary."""
 
     @overload
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple:
         """
         (masks, weights) for rows of detection events: bool, or uint8 with bits packed lowest first.
         """
 
     @overload
-    def decode_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple: ...
-
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple: ...
     @overload
-    def time_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]:
+    def time_batch(
+        self,
+        events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        flush: int = 0,
+    ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]:
         """
         Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.
         """
 
     @overload
-    def time_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
-
+    def time_batch(
+        self,
+        events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        flush: int = 0,
+    ) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
     @property
     def units(self) -> list[float]:
         """The quantum of weight of each basis."""
@@ -96,8 +98,12 @@ class Erasure(Compiled):
     """
 
     def __init__(self, model: Model, sites: Sequence[Sequence[int]]) -> None: ...
-
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], losses: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> tuple:
+    def decode_batch(
+        self,
+        events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        losses: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+        | None = None,
+    ) -> tuple:
         """As for other decoders; losses is a bool array (shots, sites), or None."""
 
 class Way(enum.Enum):
@@ -125,7 +131,6 @@ class Rings:
 
     @staticmethod
     def attach_at(path: str) -> Rings: ...
-
     def producer(self, way: Way) -> Producer:
         """Raises OSError (EBUSY) while a live process holds this end."""
 
@@ -147,7 +152,6 @@ class Producer:
 
     @property
     def slots(self) -> int: ...
-
     def beat(self) -> None:
         """Give a sign of life."""
 
@@ -167,13 +171,11 @@ class Producer:
 
     @property
     def peer_pid(self) -> int: ...
-
     def push(self, frame: bytes) -> bool:
         """False if the ring is full or the frame too long."""
 
     @property
     def published(self) -> int: ...
-
     @property
     def popped(self) -> int: ...
 
@@ -186,7 +188,6 @@ class Consumer:
 
     @property
     def slots(self) -> int: ...
-
     def beat(self) -> None:
         """Give a sign of life."""
 
@@ -206,7 +207,6 @@ class Consumer:
 
     @property
     def peer_pid(self) -> int: ...
-
     def take(self, timeout_s: float = 0.0, spin_s: float = 0.0) -> object:
         """The next frame, or None."""
 
@@ -226,13 +226,11 @@ class Detectors:
 
     @property
     def measurements(self) -> int: ...
-
     @property
     def runs(self) -> int:
         """How many groups of detectors are computed together."""
 
     def __len__(self) -> int: ...
-
     def defects(self, bits: bytes) -> list[int]:
         """The detectors that fire for a volume's measurements."""
 
@@ -251,7 +249,6 @@ class Dispatcher:
     """Answers frames."""
 
     def __init__(self) -> None: ...
-
     def add(self, decoder: int, patch: VolumePatch) -> None:
         """Raises ValueError for an id that is taken or out of range."""
 
@@ -260,7 +257,6 @@ class Dispatcher:
 
     @property
     def handled(self) -> int: ...
-
     @property
     def dropped(self) -> int: ...
 
@@ -268,8 +264,9 @@ class Server:
     """A dispatcher's links, and the loop that serves them."""
 
     def __init__(self, dispatcher: Dispatcher) -> None: ...
-
-    def add_udp(self, host: str = '127.0.0.1', port: int = 0, stride: int = 256, padding: str = 'mirror') -> tuple[int, int]:
+    def add_udp(
+        self, host: str = "127.0.0.1", port: int = 0, stride: int = 256, padding: str = "mirror"
+    ) -> tuple[int, int]:
         """
         An endpoint for one client; (number of the link, port). Raises OSError, ValueError.
         """
@@ -287,7 +284,6 @@ class Server:
 
     @property
     def stopped(self) -> bool: ...
-
     def dispatched(self, link: int) -> int:
         """Frames that came over a link."""
 
@@ -295,18 +291,20 @@ class UdpClient:
     """A controller's UDP socket."""
 
     def __init__(self, host: str, port: int, stride: int = 256, pad: bool = False) -> None: ...
-
     def send(self, frame: bytes) -> bool: ...
-
     def receive(self, timeout_s: float, spin_s: float = 0.0) -> object:
         """The next datagram, or None."""
 
-def ring_floor(trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
+def ring_floor(
+    trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True
+) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """
     Nanoseconds of each round trip of a frame over shared memory between two threads.
     """
 
-def udp_floor(trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
+def udp_floor(
+    trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True
+) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """
     The same over UDP on loopback. `here`, `there`: cores to pin to; `spin` false: both sides sleep.
     """
@@ -319,7 +317,9 @@ class Lookup(Compiled):
         `classes`: answer with the likeliest set of observables instead of that of the likeliest error. `largest`: most detectors of a basis with a table, at most 24. Raises ValueError if no basis is small enough.
         """
 
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple:
         """
         Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).
         """
@@ -331,13 +331,37 @@ class Lookup(Compiled):
     def uncovered(self) -> int:
         """Detectors whose shots fail."""
 
+class Parallel:
+    """
+    Windows decoded side by side by worker threads, over a model with layers.
+    """
+
+    def __init__(self, model: Model, core: int, gap: int, buffer: int, inner: str = "matching") -> None:
+        """
+        Cores of `core` layers with `buffer` layers on both sides are decoded first, then the gaps of `gap` layers between them. Raises ValueError for a model whose rounds do not repeat, that is too short, or that has no boundary.
+        """
+
+    def decode_batch(
+        self,
+        events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        workers: int = 1,
+    ) -> tuple:
+        """
+        As for other decoders (weights are 0); without workers the caller's thread decodes.
+        """
+
+    @property
+    def bytes(self) -> int: ...
+
 class UnionFind(Compiled):
     """Weighted union-find decoder of a model."""
 
     def __init__(self, model: Model) -> None:
         """Raises ValueError for a model that is wrong."""
 
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple:
         """
         Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).
         """
@@ -345,12 +369,14 @@ class UnionFind(Compiled):
 class Windowed(Compiled):
     """Sliding windows over a model with layers."""
 
-    def __init__(self, model: Model, window: int, commit: int, inner: str = 'matching') -> None:
+    def __init__(self, model: Model, window: int, commit: int, inner: str = "matching") -> None:
         """
         Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching' or 'union-find'. Raises ValueError for a model whose rounds do not repeat, or that is too short.
         """
 
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple:
         """
         Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).
         """
