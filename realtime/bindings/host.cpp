@@ -8,9 +8,11 @@
 
 #include "admission.h"
 #include "jitter.h"
+#include "matching.h"
 #include "null.h"
 #include "ring.h"
 #include "ring_transport.h"
+#include "window_stream.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -39,6 +41,20 @@ std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, c
     loaded->keeps = compiled;
     qdeck::warm(*loaded->decoder, shots, warm_ns);
     return loaded;
+}
+
+void describe(qdeck::Seating &seating, const std::string &name, int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy) {
+    seating.name = name;
+    seating.decoder = decoder;
+    seating.cycle_ns = cycle_ns;
+    seating.budget_ns = budget_ns;
+    seating.policy = static_cast<uint64_t>(policy);
+}
+
+int32_t seat(Host &host, const qdeck::RingFile &rings, qdeck::Seating seating) {
+    std::vector<qdeck::Seating> seats;
+    seats.push_back(std::move(seating));
+    return host.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats), rings.shape(qdeck::Way::up).wakes)[0];
 }
 
 nb::dict granted_dict(const qdeck::Granted &granted) {
@@ -73,18 +89,28 @@ void bind_host(nb::module_ &m) {
             const qdeck::Defects defects = defects_of(shots);
             nb::gil_scoped_release release;
             qdeck::Seating seating = qdeck::seat_volumes(detectors, observables, load(compiled, defects, warm_ns));
-            seating.name = name;
-            seating.decoder = decoder;
-            seating.cycle_ns = cycle_ns;
-            seating.budget_ns = budget_ns;
-            seating.policy = static_cast<uint64_t>(policy);
-            std::vector<qdeck::Seating> seats;
-            seats.push_back(std::move(seating));
-            return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
-                            rings.shape(qdeck::Way::up).wakes)[0];
+            describe(seating, name, decoder, cycle_ns, budget_ns, policy);
+            return seat(self, rings, std::move(seating));
         }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "detectors"_a,
              "observables"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). Returns its place.")
+        .def("add_stream", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder,
+                              int64_t cycle_ns, int64_t budget_ns, int policy, std::shared_ptr<Detectors> first,
+                              std::shared_ptr<Detectors> steady, std::shared_ptr<Detectors> last, int32_t observables,
+                              const qdeck::Model &model, int32_t window, int32_t commit) {
+            nb::gil_scoped_release release;
+            auto windows = std::make_shared<qdeck::Windows>(model, qdeck::WindowSettings{window, commit}, [](const qdeck::Model &part) {
+                return std::make_unique<qdeck::Matching>(part);
+            });
+            auto loaded = std::make_unique<qdeck::Loaded>();
+            loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
+            loaded->keeps = std::move(windows);
+            qdeck::Seating seating = qdeck::seat_stream({first, steady, last}, observables, std::move(loaded));
+            describe(seating, name, decoder, cycle_ns, budget_ns, policy);
+            return seat(self, rings, std::move(seating));
+        }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "first"_a, "steady"_a,
+             "last"_a, "observables"_a, "model"_a, "window"_a, "commit"_a,
+             "Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.")
         .def("remove", &Host::remove, nb::call_guard<nb::gil_scoped_release>(), "place"_a)
         .def("start", &Host::start, nb::call_guard<nb::gil_scoped_release>())
         .def("stop", &Host::stop, nb::call_guard<nb::gil_scoped_release>())
