@@ -2,6 +2,7 @@
 
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
@@ -12,6 +13,7 @@
 #include "null.h"
 #include "ring.h"
 #include "ring_transport.h"
+#include "udp.h"
 #include "window_stream.h"
 
 namespace nb = nanobind;
@@ -43,18 +45,20 @@ std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, c
     return loaded;
 }
 
-void describe(qdeck::Seating &seating, const std::string &name, int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy) {
-    seating.name = name;
-    seating.decoder = decoder;
-    seating.cycle_ns = cycle_ns;
-    seating.budget_ns = budget_ns;
-    seating.policy = static_cast<uint64_t>(policy);
-}
-
-int32_t seat(Host &host, const qdeck::RingFile &rings, qdeck::Seating seating) {
+std::vector<qdeck::Seating> seating(const std::string &name, int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy,
+                                    const std::shared_ptr<Detectors> &detectors, int32_t observables,
+                                    const std::shared_ptr<Compiled> &compiled, const Rows &shots, int64_t warm_ns) {
+    const qdeck::Defects defects = defects_of(shots);
+    nb::gil_scoped_release release;
+    qdeck::Seating made = qdeck::seat_volumes(detectors, observables, load(compiled, defects, warm_ns));
+    made.name = name;
+    made.decoder = decoder;
+    made.cycle_ns = cycle_ns;
+    made.budget_ns = budget_ns;
+    made.policy = static_cast<uint64_t>(policy);
     std::vector<qdeck::Seating> seats;
-    seats.push_back(std::move(seating));
-    return host.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats), rings.shape(qdeck::Way::up).wakes)[0];
+    seats.push_back(std::move(made));
+    return seats;
 }
 
 nb::dict granted_dict(const qdeck::Granted &granted) {
@@ -86,14 +90,25 @@ void bind_host(nb::module_ &m) {
         .def("add", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder, int64_t cycle_ns,
                        int64_t budget_ns, int policy, std::shared_ptr<Detectors> detectors, int32_t observables,
                        std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
-            const qdeck::Defects defects = defects_of(shots);
+            auto seats = seating(name, decoder, cycle_ns, budget_ns, policy, detectors, observables, compiled, shots, warm_ns);
             nb::gil_scoped_release release;
-            qdeck::Seating seating = qdeck::seat_volumes(detectors, observables, load(compiled, defects, warm_ns));
-            describe(seating, name, decoder, cycle_ns, budget_ns, policy);
-            return seat(self, rings, std::move(seating));
+            return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
+                            rings.shape(qdeck::Way::up).wakes)[0];
         }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "detectors"_a,
              "observables"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). Returns its place.")
+        .def("add_udp", [](Host &self, const std::string &host, uint16_t port, uint32_t stride, const std::string &name,
+                           int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy,
+                           std::shared_ptr<Detectors> detectors, int32_t observables, std::shared_ptr<Compiled> compiled,
+                           const Rows &shots, int64_t warm_ns) {
+            auto seats = seating(name, decoder, cycle_ns, budget_ns, policy, detectors, observables, compiled, shots, warm_ns);
+            auto link = std::make_unique<qdeck::UdpTransport>(qdeck::UdpSettings{host, port, stride, qdeck::Padding::mirror});
+            const uint16_t bound = link->port();
+            nb::gil_scoped_release release;
+            return std::pair(self.add(std::move(link), std::move(seats))[0], bound);
+        }, "host"_a, "port"_a, "stride"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a,
+             "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
+             "The same behind a UDP endpoint of its own. Returns its place, and the port.")
         .def("add_stream", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder,
                               int64_t cycle_ns, int64_t budget_ns, int policy, std::shared_ptr<Detectors> first,
                               std::shared_ptr<Detectors> steady, std::shared_ptr<Detectors> last, int32_t observables,
@@ -106,8 +121,15 @@ void bind_host(nb::module_ &m) {
             loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
             loaded->keeps = std::move(windows);
             qdeck::Seating seating = qdeck::seat_stream({first, steady, last}, observables, std::move(loaded));
-            describe(seating, name, decoder, cycle_ns, budget_ns, policy);
-            return seat(self, rings, std::move(seating));
+            seating.name = name;
+            seating.decoder = decoder;
+            seating.cycle_ns = cycle_ns;
+            seating.budget_ns = budget_ns;
+            seating.policy = static_cast<uint64_t>(policy);
+            std::vector<qdeck::Seating> seats;
+            seats.push_back(std::move(seating));
+            return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
+                            rings.shape(qdeck::Way::up).wakes)[0];
         }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "first"_a, "steady"_a,
              "last"_a, "observables"_a, "model"_a, "window"_a, "commit"_a,
              "Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.")

@@ -1,15 +1,18 @@
 // Frames, rings, UDP, patches and the server, for tests, clients and the control plane. Python is never on the hot path.
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
+#include <nanobind/stl/optional.h>
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
-#include <deque>
+#include <limits>
 #include <memory>
 #include <optional>
 #include <system_error>
+#include <tuple>
 
 #include "clock.h"
 #include "decoder.h"
@@ -40,6 +43,8 @@ template <class Write> nb::bytes built(size_t most, Write write) {
         throw std::invalid_argument("this is no frame: a length contradicts the bytes that came with it");
     return copy({room.data(), bytes});
 }
+
+struct Frames {};  // a namespace in Python
 
 // A patch with everything that it needs to live.
 struct Seat {
@@ -83,33 +88,52 @@ nb::dict stats_of(const PatchStats &stats) {
     return told;
 }
 
-nb::object request_of(const nb::bytes &bytes) {
+using Asked = std::tuple<uint32_t, uint32_t, uint64_t, nb::bytes, uint8_t, size_t>;
+std::optional<Asked> request_of(const nb::bytes &bytes) {
     Request request;
     if (parse(view(bytes), request) != Fault::none)
-        return nb::none();
-    return nb::make_tuple(request.function, request.request_id, request.ptp_ns, copy(request.payload), request.ask,
-                          request.bytes);
+        return std::nullopt;
+    return Asked(request.function, request.request_id, request.ptp_ns, copy(request.payload), request.ask, request.bytes);
 }
 
-nb::object response_of(const nb::bytes &bytes) {
+using Words = std::tuple<uint8_t, uint8_t, uint16_t>;
+using Answered = std::tuple<int32_t, uint32_t, uint64_t, nb::bytes, std::optional<Words>, size_t>;
+std::optional<Answered> response_of(const nb::bytes &bytes) {
     Response response;
     if (parse(view(bytes), response) != Fault::none)
-        return nb::none();
-    nb::object tell = nb::none();
+        return std::nullopt;
+    std::optional<Words> told;
     if (response.told)
-        tell = nb::make_tuple(response.tell.epoch, response.tell.flags, response.tell.late_us);
-    return nb::make_tuple(static_cast<int32_t>(response.status), response.request_id, response.ptp_ns,
-                          copy(response.result), tell, response.bytes);
+        told = Words(response.tell.epoch, response.tell.flags, response.tell.late_us);
+    return Answered(static_cast<int32_t>(response.status), response.request_id, response.ptp_ns, copy(response.result),
+                    told, response.bytes);
 }
 
-void bind_frames(nb::module_ &m) {
-    m.def("fnv1a", [](const std::string &name) { return fnv1a(name); }, "name"_a, "The function id of a name.");
-    m.def("request", [](uint32_t function, const nb::bytes &payload, uint32_t request_id, uint64_t ptp_ns, uint8_t flags) {
+using Enqueued = std::tuple<int64_t, int64_t, int64_t, int64_t, nb::bytes>;
+std::optional<Enqueued> enqueue_of(const nb::bytes &payload, bool outcomes) {
+    Enqueue round;
+    if (!parse(view(payload), round, outcomes))
+        return std::nullopt;
+    return Enqueued(round.decoder, round.counter, round.mapping, round.syndromes, copy(round.bits));
+}
+
+std::pair<std::vector<nb::bytes>, bool> frames_of(const nb::bytes &payload) {
+    std::vector<nb::bytes> frames;
+    Batch batch(view(payload));
+    for (Bytes frame; batch.next(frame);)
+        frames.push_back(copy(frame));
+    return {frames, batch.fault() == Fault::none};
+}
+
+void bind_frames(nb::module_ &top) {
+    nb::class_<Frames> m(top, "Frames", "The frames of cudaq-realtime.");
+    m.def_static("fnv1a", [](const std::string &name) { return fnv1a(name); }, "name"_a, "The function id of a name.");
+    m.def_static("request", [](uint32_t function, const nb::bytes &payload, uint32_t request_id, uint64_t ptp_ns, uint8_t flags) {
         return built(HEADER_BYTES + EXTENSION_BYTES + payload.size(), [&](Room room) {
             return write_request(room, function, request_id, ptp_ns, view(payload), flags);
         });
     }, "function"_a, "payload"_a, "request_id"_a = 0, "ptp_ns"_a = 0, "flags"_a = 0, "The frame of a request.");
-    m.def("enqueue", [](int64_t decoder, int64_t counter, const nb::bytes &bits, int64_t count, uint32_t request_id,
+    m.def_static("enqueue", [](int64_t decoder, int64_t counter, const nb::bytes &bits, int64_t count, uint32_t request_id,
                         uint64_t ptp_ns, uint8_t flags, int64_t mapping, bool outcomes) {
         return built(128 + bits.size(), [&](Room room) {
             return write_enqueue(room, request_id, ptp_ns, {decoder, counter, mapping, count, view(bits)}, flags, outcomes);
@@ -117,34 +141,24 @@ void bind_frames(nb::module_ &m) {
     }, "decoder"_a, "counter"_a, "bits"_a, "count"_a, "request_id"_a = 0, "ptp_ns"_a = 0, "flags"_a = 0, "mapping"_a = 0,
           "outcomes"_a = false,
           "The frame of an enqueue: `count` bits, lowest first in each byte; with `outcomes` a byte each. Raises ValueError.");
-    m.def("get", [](int64_t decoder, int64_t observables, bool reset, uint32_t request_id, uint64_t ptp_ns, uint8_t flags) {
+    m.def_static("get", [](int64_t decoder, int64_t observables, bool reset, uint32_t request_id, uint64_t ptp_ns, uint8_t flags) {
         return built(128, [&](Room room) { return write_get(room, request_id, ptp_ns, {decoder, observables, reset}, flags); });
     }, "decoder"_a, "observables"_a, "reset"_a = false, "request_id"_a = 0, "ptp_ns"_a = 0, "flags"_a = 0);
-    m.def("reset", [](int64_t decoder, uint32_t request_id, uint64_t ptp_ns, uint8_t flags) {
+    m.def_static("reset", [](int64_t decoder, uint32_t request_id, uint64_t ptp_ns, uint8_t flags) {
         return built(128, [&](Room room) { return write_reset(room, request_id, ptp_ns, decoder, flags); });
     }, "decoder"_a, "request_id"_a = 0, "ptp_ns"_a = 0, "flags"_a = 0);
-    m.def("response", [](int32_t status, const nb::bytes &result, uint32_t request_id, uint64_t ptp_ns) {
+    m.def_static("response", [](int32_t status, const nb::bytes &result, uint32_t request_id, uint64_t ptp_ns) {
         return built(HEADER_BYTES + result.size(), [&](Room room) {
             return write_response(room, static_cast<Status>(status), request_id, ptp_ns, view(result));
         });
     }, "status"_a, "result"_a, "request_id"_a = 0, "ptp_ns"_a = 0);
-    m.def("parse_request", &request_of, "frame"_a,
+    m.def_static("parse_request", &request_of, "frame"_a,
           "(function, request id, ptp ns, payload, flags, bytes), or None if this is not a request.");
-    m.def("parse_response", &response_of, "frame"_a,
+    m.def_static("parse_response", &response_of, "frame"_a,
           "(status, request id, ptp ns, result, (epoch, flags, late us) or None, bytes), or None.");
-    m.def("parse_enqueue", [](const nb::bytes &payload, bool outcomes) -> nb::object {
-        Enqueue round;
-        if (!parse(view(payload), round, outcomes))
-            return nb::none();
-        return nb::make_tuple(round.decoder, round.counter, round.mapping, round.syndromes, copy(round.bits));
-    }, "payload"_a, "outcomes"_a = false, "(decoder, counter, mapping, count, bits), or None.");
-    m.def("frames_of", [](const nb::bytes &payload) {
-        nb::list frames;
-        Batch batch(view(payload));
-        for (Bytes frame; batch.next(frame);)
-            frames.append(copy(frame));
-        return nb::make_tuple(frames, batch.fault() == Fault::none);
-    }, "payload"_a, "The frames of a batch, and whether its end was one.");
+    m.def_static("parse_enqueue", &enqueue_of, "payload"_a, "outcomes"_a = false,
+                 "(decoder, counter, mapping, count, bits), or None.");
+    m.def_static("frames_of", &frames_of, "payload"_a, "The frames of a batch, and whether its end was one.");
     nb::dict functions;
     functions["enqueue_syndromes"] = static_cast<uint32_t>(Function::enqueue_syndromes);
     functions["get_corrections"] = static_cast<uint32_t>(Function::get_corrections);
@@ -197,7 +211,7 @@ void bind_rings(nb::module_ &m) {
         .def("fileno", &RingFile::fd, "The descriptor to pass to a peer.")
         .def("shape", [](const RingFile &self, Way way) {
             const RingShape shape = self.shape(way);
-            return nb::make_tuple(shape.slots, shape.stride, shape.wakes);
+            return std::tuple(shape.slots, shape.stride, shape.wakes);
         }, "way"_a, "(slots, stride, wakes)");
     bind_end<Producer>(m, "Producer", "The writing end of a ring.")
         .def("push", [](Producer &self, const nb::bytes &frame) { return self.push(view(frame)); }, "frame"_a,
@@ -205,7 +219,7 @@ void bind_rings(nb::module_ &m) {
         .def_prop_ro("published", &Producer::published)
         .def_prop_ro("popped", &Producer::popped);
     bind_end<Consumer>(m, "Consumer", "The reading end of a ring.")
-        .def("take", [](Consumer &self, double timeout_s, double spin_s) -> nb::object {
+        .def("take", [](Consumer &self, double timeout_s, double spin_s) -> std::optional<nb::bytes> {
             bool there = false;
             {
                 nb::gil_scoped_release release;
@@ -214,7 +228,7 @@ void bind_rings(nb::module_ &m) {
             }
             const Bytes frame = self.peek(there);
             if (!there)
-                return nb::none();
+                return std::nullopt;
             nb::bytes taken = copy(frame);
             self.pop();
             return taken;
@@ -229,7 +243,7 @@ void bind_server(nb::module_ &m) {
         .def(nb::init<int64_t, const std::vector<std::vector<int64_t>> &, int64_t>(), "measurements"_a, "rows"_a,
              "reach"_a = 0, "Raises ValueError for rows that name other measurements.")
         .def_prop_ro("measurements", &Detectors::measurements)
-        .def_prop_ro("runs", &Detectors::runs, "How many groups of detectors are computed together.")
+        .def_prop_ro("groups", &Detectors::groups, "How many groups of detectors are computed together.")
         .def("__len__", &Detectors::size)
         .def("defects", [](const Detectors &self, const nb::bytes &bits) {
             if (self.reach() || bits.size() != static_cast<size_t>(self.measurements() + 7) / 8)
@@ -257,10 +271,10 @@ void bind_server(nb::module_ &m) {
             self.dispatcher.add(decoder, *seat->patch);
             self.seats.push_back(std::move(seat));
         }, "decoder"_a, "patch"_a, "Raises ValueError for an id that is taken or out of range.")
-        .def("handle", [](Desk &self, const nb::bytes &frame, size_t room) -> nb::object {
+        .def("handle", [](Desk &self, const nb::bytes &frame, size_t room) -> std::optional<nb::bytes> {
             std::vector<uint8_t> out(room);
             const Outcome outcome = self.dispatcher.handle(view(frame), out);
-            return outcome.bytes ? nb::object(copy({out.data(), outcome.bytes})) : nb::none();
+            return outcome.bytes ? std::optional(copy({out.data(), outcome.bytes})) : std::nullopt;
         }, "frame"_a, "room"_a = 1024, "The response, or None.")
         .def_prop_ro("handled", [](const Desk &self) { return self.dispatcher.handled(); })
         .def_prop_ro("dropped", [](const Desk &self) { return self.dispatcher.dropped(); });
@@ -288,13 +302,13 @@ void bind_server(nb::module_ &m) {
     nb::class_<UdpClient>(m, "UdpClient", "A controller's UDP socket.")
         .def(nb::init<const std::string &, uint16_t, uint32_t, bool>(), "host"_a, "port"_a, "stride"_a = 256, "pad"_a = false)
         .def("send", [](UdpClient &self, const nb::bytes &frame) { return self.send(view(frame)); }, "frame"_a)
-        .def("receive", [](UdpClient &self, double timeout_s, double spin_s) -> nb::object {
+        .def("receive", [](UdpClient &self, double timeout_s, double spin_s) -> std::optional<nb::bytes> {
             Bytes frame;
             {
                 nb::gil_scoped_release release;
                 frame = self.receive(ns(spin_s), ns(timeout_s));
             }
-            return frame.empty() ? nb::none() : nb::object(copy(frame));
+            return frame.empty() ? std::nullopt : std::optional(copy(frame));
         }, "timeout_s"_a, "spin_s"_a = 0.0, "The next datagram, or None.");
 }
 
@@ -308,8 +322,7 @@ void bind_link(nb::module_ &top) {
             PyErr_SetObject(PyExc_OSError, nb::make_tuple(error.code().value(), error.what()).ptr());
         }
     });
-    nb::module_ frames = top.def_submodule("frames", "The frames of cudaq-realtime.");
-    bind_frames(frames);
+    bind_frames(top);
     bind_rings(top);
     bind_server(top);
     const auto floor = [](auto measure) {

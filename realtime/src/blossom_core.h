@@ -128,42 +128,46 @@ private:
 // all matches.
 template <class L> bool Blossom<L>::start(int64_t &sum, uint32_t &parity) noexcept {
     half_reach_ = part_->basis->reach / 2;
-    const uint16_t *bounds = part_->bounds;
+    const V reach = L::fill(uint16_t(half_reach_)), last = L::fill(uint16_t(count_ - 1)), all = L::fill(0xffff);
+    for (int32_t q = 0; q < vectors_; q++) {
+        const int32_t at = q * LANES;
+        const V bound = L::both(L::load(part_->bounds + at), L::fill(0xfffe));
+        const V number = L::load(number_ + at), inside = L::equal(L::least(number, last), number);
+        const V half = L::half(L::high(part_->best + at));
+        L::store(bound_ + at, bound);
+        // Lanes beyond the last defect have the dual 0 and stay shut.
+        L::store(y_ + at, L::both(L::least(L::least(bound, reach), half), inside));
+        L::store(pad_ + at, L::without(all, inside));
+    }
+    // No branches: which defects are matched here cannot be predicted.
+    const int32_t count = count_;
+    int32_t *mate = mate_;
+    const uint16_t *y = y_;
+    for (int32_t i = 0; i < count; i++)
+        mate[i] = EXPOSED;
+    uint32_t total = 0, odd = 0, exposed = 0;
     const uint32_t *best = part_->best;
-    const int32_t padded = vectors_ * LANES;
-    for (int32_t i = 0; i < count_; i++) {
-        const uint16_t bound = bounds[i] & 0xfffe, half = uint16_t(best[i] >> 17);
-        const uint16_t most = bound < half_reach_ ? bound : uint16_t(half_reach_);
-        bound_[i] = bound;
-        y_[i] = most < half ? most : half;
-        pad_[i] = 0;
-        mate_[i] = EXPOSED;
+    for (int32_t i = 0; i < count; i++) {
+        const uint32_t word = best[i] >> 16, half = word >> 1;
+        const int32_t j = int32_t(best[i] & 0xffff), mi = mate[i], mj = mate[j];
+        // Both duals are held down by this pair, and both defects are free.
+        const uint32_t differ = (y[i] ^ half) | (y[j] ^ half) | uint32_t(mi ^ EXPOSED) | uint32_t(mj ^ EXPOSED);
+        const int32_t held = -int32_t((differ == 0) & (i != j));
+        mate[i] = mi ^ ((mi ^ j) & held);
+        mate[j] = (mj ^ ((mj ^ i) & held));
+        total += word & 0xfffe & uint32_t(held);
+        odd ^= word & uint32_t(held);
     }
-    // Lanes beyond the last defect have the dual 0 and stay shut.
-    for (int32_t i = count_; i < padded; i++) {
-        y_[i] = 0;
-        pad_[i] = 0xffff;
+    const uint16_t *bounds = part_->bounds;
+    for (int32_t i = 0; i < count; i++) {
+        const uint32_t bound = bounds[i];
+        const int32_t out = int32_t(open_) & ((uint32_t(mate[i] ^ EXPOSED) | (y[i] ^ (bound & 0xfffe))) == 0);
+        mate[i] += out;  // EXPOSED + 1 is OUTSIDE
+        total += bound & 0xfffe & uint32_t(-out);
+        odd ^= bound & uint32_t(-out);
+        exposed += mate[i] == EXPOSED;
     }
-    int64_t total = 0;
-    uint32_t odd = 0, exposed = 0;
-    for (int32_t i = 0; i < count_; i++) {
-        const int32_t j = int32_t(best[i] & 0xffff);
-        const uint32_t word = best[i] >> 16;
-        // Both duals are held down by this pair.
-        const bool held = (y_[i] == word >> 1) & (y_[j] == word >> 1) & (mate_[i] == EXPOSED) & (mate_[j] == EXPOSED) & (i != j);
-        mate_[i] = held ? j : mate_[i];
-        mate_[j] = held ? i : mate_[j];
-        total += held ? 2 * (word & 0xfffe) : 0;
-        odd ^= held ? word : 0;
-    }
-    for (int32_t i = 0; i < count_; i++) {
-        const bool out = open_ & (mate_[i] == EXPOSED) & (y_[i] == bound_[i]);
-        mate_[i] = out ? OUTSIDE : mate_[i];
-        total += out ? 2 * bound_[i] : 0;
-        odd ^= out ? part_->bounds[i] : 0;
-        exposed += mate_[i] == EXPOSED;
-    }
-    sum = total;
+    sum = 2 * int64_t(total);
     parity = odd & 1;
     return !exposed;
 }

@@ -36,7 +36,7 @@ template <class L> struct Gather {
             if (k < part.count) {
                 if (k == part.dense)
                     look_back(part);
-                sparse(part, k);
+                sparse(part, k, shot.queue);
             }
             part.gathered = part.count;
         }
@@ -44,7 +44,7 @@ template <class L> struct Gather {
 
 private:
     static void know(Part &part, int32_t i, int32_t k, uint16_t word) noexcept {
-        part.known[part.known_count++] = {uint16_t(i), uint16_t(k), word};
+        part.known[part.known_count++] = {uint16_t(i), uint16_t(k), word, 0};
         part.best[i] = less(part.best[i], uint32_t(word) << 16 | uint32_t(k));
         part.best[k] = less(part.best[k], uint32_t(word) << 16 | uint32_t(i));
     }
@@ -68,44 +68,58 @@ private:
         }
     }
 
-    // Pairs of the defects from k on with those that are near and before them in the basis.
-    static void sparse(Part &part, int32_t k) noexcept {
+    // Pairs of the defects from `begin` on with those that are near and before them in the basis. First all words of bits
+    // that have such a defect, without branches, for which ones these are cannot be predicted; then the defects in them.
+    static void sparse(Part &part, int32_t begin, Found *queue) noexcept {
         const Basis &basis = *part.basis;
-        const int32_t span = basis.span, count = part.count, before = k;
-        uint32_t *best = part.best;
-        const uint16_t *arrived = part.arrived;
-        Known *known = part.known + part.known_count;
-        int32_t last = part.last;
-        for (int32_t i = k; i < count; i++)
-            best[i] = 0xffff0000u | uint32_t(i);
-        for (; k < count; k++) {
-            const int32_t local = part.locals[k];
-            const uint64_t *near = basis.near_row(local);
-            const int32_t first = int32_t(near[0]);
-            const uint64_t *fired = part.fired + first;
-            const uint16_t *words = reinterpret_cast<const uint16_t *>(near + 1 + span);
-            uint32_t mine = best[k];
-            for (int32_t w = 0; w < span; w++) {
-                const uint64_t mask = near[1 + w];
-                for (uint64_t found = mask & fired[w]; found; found &= found - 1) {
-                    const int32_t bit = __builtin_ctzll(found);
-                    const uint32_t word = words[L::count(mask & ((uint64_t{1} << bit) - 1))];
-                    const uint32_t i = arrived[(first + w) * 64 + bit];
-                    *known++ = {uint16_t(i), uint16_t(k), uint16_t(word)};
-                    mine = less(mine, word << 16 | i);
-                    best[i] = less(best[i], word << 16 | uint32_t(k));
+        const int32_t span = basis.span, end = part.count;
+        for (int32_t k = begin; k < end; k++)
+            part.best[k] = 0xffff0000u | uint32_t(k);
+        for (int32_t k = begin; k < end;) {
+            Found *last = queue;
+            for (; k < end && last - queue < QUEUE; k++) {
+                const uint64_t *near = basis.near_row(part.locals[k]);
+                const uint64_t *fired = part.fired + near[0];
+                for (int32_t w = 0; w < span; w++) {
+                    const uint64_t found = near[1 + w] & fired[w];
+                    *last = {found, uint32_t(k), uint32_t(w)};
+                    last += found != 0;
                 }
-                words += L::count(mask);
             }
-            best[k] = mine;
-            part.known_count = int32_t(known - part.known);
-            if (local < last) {
-                late(part, k, before);
-                known = part.known + part.known_count;
-            }
-            last = local > last ? local : last;
+            look_up(part, queue, last);
         }
-        part.last = last;
+        int32_t highest = part.last;
+        for (int32_t k = begin; k < end; k++) {
+            const int32_t local = part.locals[k];
+            if (local < highest)
+                late(part, k, begin);
+            highest = local > highest ? local : highest;
+        }
+        part.last = highest;
+    }
+
+    static void look_up(Part &part, const Found *at, const Found *last) noexcept {
+        const Basis &basis = *part.basis;
+        const uint16_t *arrived = part.arrived;
+        uint32_t *best = part.best;
+        Known *known = part.known + part.known_count;
+        for (; at < last; at++) {
+            const uint64_t *near = basis.near_row(part.locals[at->defect]);
+            const uint64_t mask = near[1 + at->word];
+            const uint16_t *before = reinterpret_cast<const uint16_t *>(near + 1 + basis.span);
+            const uint16_t *words = before + basis.prefix + before[at->word];
+            const uint16_t *numbers = arrived + (near[0] + at->word) * 64;
+            uint64_t found = at->found;
+            do {
+                const int32_t bit = __builtin_ctzll(found);
+                const uint32_t word = words[L::count(mask & ((uint64_t{1} << bit) - 1))], i = numbers[bit], k = at->defect;
+                *known++ = {uint16_t(i), uint16_t(k), uint16_t(word), 0};
+                best[i] = less(best[i], word << 16 | k);
+                best[k] = less(best[k], word << 16 | i);
+                found &= found - 1;
+            } while (found);
+        }
+        part.known_count = int32_t(known - part.known);
     }
 
     // Pairs with the defects before, those near and behind this one in the basis: their rows have them.

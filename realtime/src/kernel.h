@@ -15,8 +15,16 @@ inline constexpr int32_t EXPOSED = -2;  // mate: none
 
 // Two defects of a part, and the word of their pair.
 struct Known {
-    uint16_t a, b, word;
+    uint16_t a, b, word, unused;
 };
+
+// Bits of near defects: in the word `word` of the near row of `defect`.
+struct Found {
+    uint64_t found;
+    uint32_t defect;
+    uint32_t word;
+};
+inline constexpr int64_t QUEUE = 256;
 
 // The defects of one basis in a shot. Words are those of table.h.
 struct Part {
@@ -49,6 +57,7 @@ struct Part {
 struct Shot {
     const Place *places = nullptr;  // of each detector
     Part *parts = nullptr;          // one for each basis
+    Found *queue = nullptr;         // room for QUEUE and a near row
     int32_t *active = nullptr;      // parts that have defects
     int32_t active_count = 0;
     bool whole = true;              // no defect came twice

@@ -21,6 +21,8 @@ struct PlainLanes {
     static V load(const uint16_t *from) noexcept { return *reinterpret_cast<const V *>(from); }
     static void store(uint16_t *to, V v) noexcept { *reinterpret_cast<V *>(to) = v; }
     static V fill(uint16_t value) noexcept { return each([=](int) { return value; }); }
+    // The high halves of 16 numbers.
+    static V high(const uint32_t *from) noexcept { return each([=](int i) { return uint16_t(from[i] >> 16); }); }
     static V adds(V a, V b) noexcept {
         return each([&](int i) { const uint32_t s = uint32_t(a.x[i]) + b.x[i]; return uint16_t(s > 0xffff ? 0xffff : s); });
     }

@@ -12,6 +12,11 @@ struct Avx2Lanes {
     static V load(const uint16_t *from) noexcept { return _mm256_load_si256(reinterpret_cast<const __m256i *>(from)); }
     static void store(uint16_t *to, V v) noexcept { _mm256_store_si256(reinterpret_cast<__m256i *>(to), v); }
     static V fill(uint16_t value) noexcept { return _mm256_set1_epi16(static_cast<short>(value)); }
+    static V high(const uint32_t *from) noexcept {
+        const __m256i *at = reinterpret_cast<const __m256i *>(from);
+        const V low = _mm256_srli_epi32(_mm256_load_si256(at), 16), up = _mm256_srli_epi32(_mm256_load_si256(at + 1), 16);
+        return _mm256_permute4x64_epi64(_mm256_packus_epi32(low, up), 0xd8);
+    }
     static V adds(V a, V b) noexcept { return _mm256_adds_epu16(a, b); }
     static V subs(V a, V b) noexcept { return _mm256_subs_epu16(a, b); }
     static V least(V a, V b) noexcept { return _mm256_min_epu16(a, b); }

@@ -38,7 +38,7 @@ size_t Matching::bytes() const noexcept {
 
 MatchingDecoder::MatchingDecoder(const Matching &compiled)
     : table_(compiled.table_), options_(compiled.options_), programs_(compiled.programs_) {
-    int32_t largest = 1, detectors = 0;
+    int32_t largest = 1, detectors = 0, span = 0;
     const size_t parts = table_.bases.size();
     shot_.places = table_.places.data();
     shot_.parts = arena_.array<Part>(parts);
@@ -66,7 +66,9 @@ MatchingDecoder::MatchingDecoder(const Matching &compiled)
         shot_.parts[b] = part;
         largest = std::max(largest, basis.size);
         detectors += basis.size;
+        span = std::max(span, basis.span);
     }
+    shot_.queue = arena_.array<Found>(size_t(QUEUE + span) + 1);
     pairs_ = arena_.array<Pair>(size_t(detectors) + 1);
     kernel_.reset(options_.vectors ? vector_kernel(largest) : nullptr);
     if (!kernel_)

@@ -1,8 +1,10 @@
 #include "patch.h"
 
 #include <algorithm>
+#include <bit>
 #include <cstring>
 #include <stdexcept>
+#include <string>
 
 namespace qdeck {
 namespace {
@@ -124,7 +126,7 @@ void Patch::reset() noexcept {
 
 VolumePatch::VolumePatch(std::shared_ptr<const Detectors> detectors, int32_t observables, Decoder &decoder)
     : Patch(observables), detectors_(std::move(detectors)), decoder_(&decoder), pass_(*detectors_),
-      bits_(static_cast<size_t>(detectors_->measurements()) / 8 + 1 + sizeof(uint64_t)), fired_(detectors_->size()) {
+      bits_(static_cast<size_t>(detectors_->measurements()) / 8 + 1 + 2 * sizeof(uint64_t)), fired_(detectors_->size()) {
     if (detectors_->reach())
         throw std::invalid_argument("a volume's detectors cannot reach back to earlier rounds");
 }
@@ -132,6 +134,39 @@ VolumePatch::VolumePatch(std::shared_ptr<const Detectors> detectors, int32_t obs
 void VolumePatch::use(Decoder &decoder, uint64_t epoch) noexcept {
     decoder_ = &decoder;
     stats_.epoch = epoch;
+}
+
+void VolumePatch::losses(Losses losses) {
+    const auto measurements = static_cast<size_t>(detectors_->measurements());
+    for (const auto *table : {&losses.lost, &losses.heralds})
+        if (!table->empty() && table->size() != measurements)
+            throw std::invalid_argument("losses are told for each of " + std::to_string(measurements) +
+                                        " measurements, not for " + std::to_string(table->size()));
+    losses_ = std::move(losses);
+    heralding_.assign(losses_.heralds.empty() ? 0 : (measurements + 63) / 64, 0);
+    for (size_t i = 0; i < losses_.heralds.size(); i++)
+        if (!losses_.heralds[i].empty())
+            heralding_[i / 64] |= uint64_t{1} << i % 64;
+}
+
+void VolumePatch::lose(const std::vector<int32_t> &edges) noexcept {
+    stats_.erased++;
+    tell_ |= tell::lost;
+    if (!edges.empty())
+        decoder_->erase(edges);
+}
+
+// What the measurements from `from` up to `to` tell of losses.
+void VolumePatch::herald(int64_t from, int64_t to) noexcept {
+    for (auto word = static_cast<size_t>(from / 64); word < static_cast<size_t>((to + 63) / 64); word++) {
+        uint64_t bits;
+        std::memcpy(&bits, bits_.data() + word * 8, sizeof bits);
+        for (bits &= heralding_[word]; bits; bits &= bits - 1) {
+            const auto which = static_cast<int64_t>(word * 64) + std::countr_zero(bits);
+            if (which >= from && which < to)
+                lose(losses_.heralds[static_cast<size_t>(which)]);
+        }
+    }
 }
 
 void VolumePatch::restart() noexcept {
@@ -152,13 +187,18 @@ bool VolumePatch::take(const Enqueue &enqueue, uint8_t flags, bool outcomes, boo
         pass_.begin();
         decoder_->begin();
     }
-    if (!outcomes) {
-        append_bits(bits_.data(), static_cast<uint64_t>(come_), enqueue.bits, static_cast<uint64_t>(enqueue.syndromes));
-    } else if (const uint64_t lost = append_outcomes(bits_.data(), static_cast<uint64_t>(come_), enqueue.bits)) {
-        stats_.erased += lost;
-        tell_ |= tell::lost;
-    }
+    const int64_t before = come_;
     come_ += enqueue.syndromes;
+    if (outcomes) {
+        append_outcomes(bits_.data(), static_cast<uint64_t>(before), enqueue.bits);
+        for (int64_t i = 0; i < enqueue.syndromes; i++)
+            if (enqueue.bits[static_cast<size_t>(i)] == 2)
+                lose(losses_.lost.empty() ? nothing_ : losses_.lost[static_cast<size_t>(before + i)]);
+    } else {
+        append_bits(bits_.data(), static_cast<uint64_t>(before), enqueue.bits, static_cast<uint64_t>(enqueue.syndromes));
+    }
+    if (!heralding_.empty())
+        herald(before, come_);
     if (const size_t many = pass_.advance(bits_.data(), 0, come_, fired_.data())) {
         stats_.defects += many;
         decoder_->add({fired_.data(), many});

@@ -95,6 +95,13 @@ private:
     int64_t expected_ = 0;  // counter
 };
 
+// What the loss of an atom, told by a measurement, erases: numbers of the model's edges (as `Decoder::erase` takes them).
+// Either table is empty or has an entry for each measurement of a volume.
+struct Losses {
+    std::vector<std::vector<int32_t>> lost;     // by the outcome 2 of enqueue_outcomes
+    std::vector<std::vector<int32_t>> heralds;  // by a 1, for measurements that only tell of losses
+};
+
 // Volumes of a fixed number of measurements, each decoded as a whole; defects go to the decoder as soon as their detector
 // is complete.
 class VolumePatch final : public Patch {
@@ -103,6 +110,8 @@ public:
     VolumePatch(std::shared_ptr<const Detectors> detectors, int32_t observables, Decoder &decoder);
     // At a boundary only. The epoch is told with every answer.
     void use(Decoder &decoder, uint64_t epoch) noexcept;
+    // Set-up: the decoder is told what losses erase. Throws std::invalid_argument for tables of another size.
+    void losses(Losses losses);
 
     bool ready() const noexcept override { return finished_ && !failed(); }
     bool at_boundary() const noexcept override { return come_ == 0; }
@@ -114,8 +123,13 @@ private:
     void restart() noexcept override;
     uint64_t answer() const noexcept override { return observables_now_; }
     void clear() noexcept override { observables_now_ = 0; }
+    void herald(int64_t from, int64_t to) noexcept;
+    void lose(const std::vector<int32_t> &edges) noexcept;
 
     std::shared_ptr<const Detectors> detectors_;
+    Losses losses_;
+    std::vector<int32_t> nothing_;
+    std::vector<uint64_t> heralding_;  // measurements that tell of losses, as bits; empty if there are none
     Decoder *decoder_;
     Detectors::Pass pass_;
     std::vector<uint8_t> bits_;

@@ -172,14 +172,18 @@ void find_near(Basis &basis, const Net &net) {
         basis.near_count += int64_t(found[i].size());
     }
     constexpr size_t LINE = 8;  // words of 64 bits in a cache line
-    basis.near_stride = int32_t((1 + size_t(basis.span) + (most + 3) / 4 + LINE - 1) / LINE * LINE);
+    basis.prefix = basis.span;
+    basis.near_stride = int32_t((1 + size_t(basis.span) + (size_t(basis.prefix) + most + 3) / 4 + LINE - 1) / LINE * LINE);
     basis.near.assign(n * size_t(basis.near_stride), 0);
     for (size_t i = 0; i < n; i++) {
         uint64_t *row = basis.near.data() + i * size_t(basis.near_stride);
         row[0] = found[i].empty() ? 0 : uint64_t(found[i].front() / 64);
-        uint16_t *word = reinterpret_cast<uint16_t *>(row + 1 + basis.span);
+        uint16_t *count = reinterpret_cast<uint16_t *>(row + 1 + basis.span), *word = count + basis.prefix;
         for (const int32_t j : found[i]) {
-            row[1 + j / 64 - int32_t(row[0])] |= uint64_t{1} << j % 64;
+            const int32_t at = j / 64 - int32_t(row[0]);
+            row[1 + at] |= uint64_t{1} << j % 64;
+            for (int32_t later = at + 1; later < basis.span; later++)
+                count[later]++;
             *word++ = basis.words[i * n + size_t(j)];
         }
     }

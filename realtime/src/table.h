@@ -35,6 +35,7 @@ struct Basis {
     std::vector<uint16_t> bounds;        // to the boundary; NO_BOUNDARY in a basis that is not open
     uint16_t reach = 0xffff;             // words of pairs that `near` leaves out are not below
     int32_t span = 0, near_stride = 0;   // 64-bit words: of a mask, of a row
+    int32_t prefix = 0;                  // 16-bit words: of the counts in a row
     int64_t near_count = 0;              // pairs that are near
     std::vector<uint64_t> near;          // for each detector a `near_row`
     std::vector<uint64_t> palette;       // the masks that paths flip, if they are several
@@ -42,7 +43,8 @@ struct Basis {
     std::vector<uint64_t> bound_masks;   // likewise per detector, or empty
 
     // The detectors before this one that are nearer to it than `reach`, and than both are to the boundary: number / 64 of
-    // the first one, `span` words of bits from there on, and the words of their pairs in the same order, 16 bits each.
+    // the first one, `span` masks of bits from there on, and in 16 bits each: how many bits are before a mask (`prefix` of
+    // them), and the words of all pairs.
     const uint64_t *near_row(int32_t local) const noexcept { return near.data() + size_t(local) * size_t(near_stride); }
     uint16_t word(int32_t i, int32_t j) const noexcept { return words[size_t(i) * size_t(size) + size_t(j)]; }
     bool masked() const noexcept { return !shades.empty(); }

@@ -27,18 +27,10 @@ WindowSettings checked(WindowSettings settings, const Layers &layers) {
 
 }  // namespace
 
-Windows::Part Windows::part(const Model &model, int32_t from, bool open, const Maker &maker) const {
+Windows::Open Windows::opened(const Model &model, int32_t from, const Maker &maker) const {
     std::vector<Exit> exits;
-    const Model window = cut(model, from, from + span, false, open, &exits);
-    Part made;
-    made.layer = window.layer;
-    for (int32_t v = 0; v < window.detectors; v++)
-        while (static_cast<int32_t>(made.first.size()) <= window.layer[v])
-            made.first.push_back(v);
-    made.first.resize(static_cast<size_t>(span) + 1, window.detectors);
-    made.compiled = maker(window);
-    if (!open)
-        return made;
+    const Model window = cut(model, from, from + span, false, true, &exits);
+    Open made{{window, span, maker}, {}};
     // Dijkstra from the future end, not through the boundary.
     std::vector<std::vector<const Edge *>> at(static_cast<size_t>(window.detectors));
     for (const Edge &edge : window.edges) {
@@ -77,25 +69,22 @@ Windows::Windows(const Model &volume, WindowSettings wanted, const Maker &maker)
     layer_width = layers.width;
     const int32_t count = head + span + layers.tail + layers.span;
     const Model whole = stretch(volume, layers, count);
-    start = part(whole, 0, true, maker);
-    middle = part(whole, head, true, maker);
-    end = part(whole, count - span, false, maker);
+    start = opened(whole, 0, maker);
+    middle = opened(whole, head, maker);
+    end = Part(cut(whole, count - span, count, false, false), span, maker);
 }
 
 std::unique_ptr<Stream> Windows::stream() const { return std::make_unique<Stream>(*this); }
 
 size_t Windows::bytes() const noexcept {
-    size_t sum = 0;
-    for (const Part *each : {&start, &middle, &end})
-        sum += each->compiled->bytes() + each->ways.size() * sizeof(Way) + (each->first.size() + each->layer.size()) * 4;
-    return sum;
+    return start.bytes() + middle.bytes() + end.bytes() + (start.ways.size() + middle.ways.size()) * sizeof(Way);
 }
 
 Stream::Stream(const Windows &windows_)
     : windows(windows_), starting(windows.start.compiled->decoder()), running(windows.middle.compiled->decoder()),
       ending(windows.end.compiled->decoder()) {
     size_t most = 0;
-    for (const Windows::Part *each : {&windows.start, &windows.middle, &windows.end})
+    for (const Part *each : {static_cast<const Part *>(&windows.start), static_cast<const Part *>(&windows.middle), &windows.end})
         most = std::max(most, each->layer.size());
     open.resize(most);
     ids.resize(most);
@@ -112,17 +101,8 @@ void Stream::begin(int64_t layers) noexcept {
     enter(windows.start, *starting, 0);
 }
 
-// A defect's detector in the part, or BOUNDARY where it has none.
-int32_t Stream::id(Defect at) const noexcept {
-    const int64_t layer = at.layer - from;
-    if (layer < 0 || layer >= windows.span)
-        return BOUNDARY;
-    const int32_t detector = part->first[layer] + at.rank;
-    return at.rank >= 0 && detector < part->first[layer + 1] ? detector : BOUNDARY;
-}
-
 // Begin a part at a layer, with all defects that are open; the end instead, where it is known to be near.
-void Stream::enter(const Windows::Part &next, Decoder &with, int64_t at) noexcept {
+void Stream::enter(const Part &next, Decoder &with, int64_t at) noexcept {
     const bool last = expected >= windows.least() && at + windows.span >= expected;
     part = last ? &windows.end : &next;
     decoder = last ? ending.get() : &with;
@@ -186,7 +166,7 @@ void Stream::settle(const Pair &pair) noexcept {
             state.deferred += a < 2 * kept;
             return;
         }
-        const Windows::Way &way = part->ways[pair.a];
+        const Windows::Way &way = static_cast<const Windows::Open *>(part)->ways[pair.a];  // the end has no such pairs
         frame ^= way.observables;
         defect[pair.a] = 0;
         defect[way.last] ^= 1;

@@ -11,15 +11,9 @@
 // As rounds are alike, one compiled window serves all, beside one for the start and one for the end of a stream.
 #pragma once
 
-#include "decoder.h"
-#include "stretch.h"
-
-#include <functional>
+#include "part.h"
 
 namespace qdeck {
-
-// Makes the decoder of a window; it must give pairs. Its model has FUTURE and PAST as observables 63 and 62.
-using Maker = std::function<std::unique_ptr<Compiled>(const Model &)>;
 
 struct WindowSettings {
     int32_t window = 0;  // layers, more than `commit`; 2 distances is usual
@@ -47,19 +41,16 @@ private:
         uint64_t observables;
         int32_t last;
     };
-    struct Part {
-        std::unique_ptr<Compiled> compiled;
-        std::vector<int32_t> first;  // detector of each layer, and the number of all
-        std::vector<int32_t> layer;  // of each detector
-        std::vector<Way> ways;       // of each detector; empty for the last part
+    struct Open : Part {
+        std::vector<Way> ways;  // of each detector
     };
-    Part part(const Model &model, int32_t from, bool open, const Maker &maker) const;
+    Open opened(const Model &model, int32_t from, const Maker &maker) const;
 
     int32_t span;  // layers in a part: window + commit
     int32_t head;
     int32_t layer_width;
-    Part start;
-    Part middle;
+    Open start;
+    Open middle;
     Part end;
 };
 
@@ -93,15 +84,15 @@ private:
         int64_t layer;
         int32_t rank;
     };
-    void enter(const Windows::Part &next, Decoder &with, int64_t at) noexcept;
-    int32_t id(Defect defect) const noexcept;
+    void enter(const Part &next, Decoder &with, int64_t at) noexcept;
+    int32_t id(Defect at) const noexcept { return part->at(at.layer - from, at.rank); }
     void step() noexcept;
     void close() noexcept;
     void settle(const Pair &pair) noexcept;
 
     const Windows &windows;
     std::unique_ptr<Decoder> starting, running, ending;
-    const Windows::Part *part = nullptr;  // what is being filled, from layer `from` on
+    const Part *part = nullptr;  // what is being filled, from layer `from` on
     Decoder *decoder = nullptr;
     int64_t from = 0;
     int64_t expected = 0;

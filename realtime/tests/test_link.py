@@ -17,55 +17,14 @@ import msgspec
 import numpy as np
 import pytest
 import stim
+
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime._hot import Rings, Server, UdpClient, VolumePatch, Way, frames
+from quarterdeck_realtime._hot import Frames, Matching, Rings, Server, UdpClient, VolumePatch, Way
 from quarterdeck_realtime.client import Client, Refused, RingLink, UdpLink
-from quarterdeck_realtime.config import ServerConfig, read_config, rows_of
-from quarterdeck_realtime.server import serve
+from quarterdeck_realtime.model import model_of
+from quarterdeck_realtime.server import Served, serve
 
 BITS = 8  # ancillas of the distance 3 code
-
-
-def matrices(circuit: stim.Circuit, decoder: int) -> dict[str, Any]:
-    """A circuit as CUDA-Q's file has it."""
-    dem = circuit.detector_error_model(decompose_errors=True)
-    columns: dict[tuple[tuple[int, ...], tuple[int, ...]], float] = {}
-    for error in dem.flattened():
-        if error.type != "error":
-            continue
-        part: list[stim.DemTarget] = []
-        for target in [*error.targets_copy(), stim.target_separator()]:
-            if not target.is_separator():
-                part.append(target)
-                continue
-            key = (
-                tuple(sorted(t.val for t in part if t.is_relative_detector_id())),
-                tuple(sorted(t.val for t in part if t.is_logical_observable_id())),
-            )
-            p, q = error.args_copy()[0], columns.get(key, 0.0)
-            columns[key] = p * (1 - q) + q * (1 - p)
-            part = []
-    keys = list(columns)
-    detectors: list[list[int]] = []
-    come = 0
-    for instruction in circuit.flattened():
-        come += instruction.num_measurements
-        if instruction.name == "DETECTOR":
-            detectors.append([come + target.value for target in instruction.targets_copy()])
-
-    def flat(rows: list[list[int]]) -> list[int]:
-        return [column for row in rows for column in [*row, -1]]
-
-    return {
-        "id": decoder,
-        "type": "pymatching",
-        "block_size": len(keys),
-        "syndrome_size": len(detectors),
-        "H_sparse": flat([[c for c, key in enumerate(keys) if d in key[0]] for d in range(len(detectors))]),
-        "O_sparse": flat([[c for c, key in enumerate(keys) if 0 in key[1]]]),
-        "D_sparse": flat(detectors),
-        "decoder_custom_args": {"error_rate_vec": list(columns.values())},
-    }
 
 
 @pytest.fixture(scope="module")
@@ -75,14 +34,23 @@ def circuit() -> stim.Circuit:
 
 
 @pytest.fixture(scope="module")
-def config(circuit: stim.Circuit, tmp_path_factory: pytest.TempPathFactory) -> ServerConfig:
-    path = tmp_path_factory.mktemp("config") / "decoders.yaml"
-    path.write_bytes(msgspec.yaml.encode({"decoders": [matrices(circuit, 0), matrices(circuit, 5)]}))
-    return read_config(path)
+def qubits(circuit: stim.Circuit) -> list[Served]:
+    rows: list[list[int]] = []
+    come = 0
+    for instruction in circuit.flattened():
+        come += instruction.num_measurements
+        if instruction.name == "DETECTOR":
+            rows.append([come + target.value for target in instruction.targets_copy()])
+    compiled = matching_of(circuit)
+    return [Served(decoder=decoder, rows=rows, observables=1, compiled=compiled) for decoder in (0, 5)]
+
+
+def matching_of(circuit: stim.Circuit) -> Matching:
+    return Matching(model_of(circuit.detector_error_model(decompose_errors=True)))
 
 
 @pytest.fixture
-def running(config: ServerConfig, tmp_path: Path) -> Iterator[Any]:
+def running(qubits: list[Served]) -> Iterator[Any]:
     """Starts servers; gives their readiness lines."""
     over = threading.Event()
     threads: list[threading.Thread] = []
@@ -96,7 +64,7 @@ def running(config: ServerConfig, tmp_path: Path) -> Iterator[Any]:
             ready.set()
 
         settings |= {"say": say, "going": lambda: not over.is_set()}
-        thread = threading.Thread(target=serve, args=(config,), kwargs=settings)
+        thread = threading.Thread(target=serve, args=(qubits,), kwargs=settings)
         thread.start()
         threads.append(thread)
         assert ready.wait(10)
@@ -119,8 +87,7 @@ def decode_all(client: Client, decoder: int, circuit: stim.Circuit, batches: boo
     """Every answer is that of the same decoder offline."""
     measurements = circuit.compile_sampler(seed=4).sample(shots)
     detections, _ = circuit.compile_m2d_converter().convert(measurements=measurements, separate_observables=True)
-    matching = _hot.Matching(quarterdeck_model(circuit))
-    expected, _ = matching.decode_batch(np.ascontiguousarray(detections))
+    expected, _ = matching_of(circuit).decode_batch(np.ascontiguousarray(detections))
     for shot, row in enumerate(measurements):
         rounds = [row[start : start + BITS] for start in range(0, 3 * BITS, BITS)] + [row[3 * BITS :]]
         counter = shot << 16
@@ -135,12 +102,6 @@ def decode_all(client: Client, decoder: int, circuit: stim.Circuit, batches: boo
             pushed = client.enqueue(decoder, counter + 3, rounds[-1], push=True)
         assert pushed.bits(1)[0] == expected[shot] == client.get_corrections(decoder, 1)[0]
         assert pushed.told is not None and pushed.told.epoch == 0 and not pushed.told.late
-
-
-def quarterdeck_model(circuit: stim.Circuit) -> _hot.Model:
-    from quarterdeck_realtime import model_of
-
-    return model_of(circuit.detector_error_model(decompose_errors=True))
 
 
 def test_volumes_over_udp(running: Any, circuit: stim.Circuit) -> None:
@@ -167,13 +128,13 @@ def test_volumes_over_udp(running: Any, circuit: stim.Circuit) -> None:
 def test_full_slots_are_answered_with_full_slots(running: Any) -> None:
     """As CUDA-Q's own sender ships them."""
     port = ports(running())[0]
-    reset = frames.reset(0, 77)
+    reset = Frames.reset(0, 77)
     for pad, length in ((True, 256), (False, 24)):
         client = UdpClient("127.0.0.1", port, 256, pad)
         assert client.send(reset)
         answer = client.receive(5.0)
         assert len(answer) == length
-        assert answer[:24] == frames.response(0, b"", 77)
+        assert answer[:24] == Frames.response(0, b"", 77)
         assert not any(answer[24:])
 
 
@@ -249,16 +210,15 @@ def client_process(door: str, endless: bool) -> None:
 
 
 def test_a_killed_client_leaves_the_server_to_the_next(running: Any, tmp_path: Path) -> None:
-    """SIGKILL in the middle of a conversation, twice."""
+    """SIGKILL in the middle of a conversation."""
     door = tmp_path / "door"
     running(transport="ring", socket_path=door)
     here = str(Path(__file__).parent)
     code = f"import sys; sys.path.insert(0, {here!r}); import test_link; test_link.client_process({str(door)!r}, True)"
-    for _ in range(2):
-        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
-            assert child.stdout is not None and child.stdout.readline() == b"going\n"
-            child.send_signal(signal.SIGKILL)
-            assert child.wait() == -signal.SIGKILL
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+        assert child.stdout is not None and child.stdout.readline() == b"going\n"
+        child.send_signal(signal.SIGKILL)
+        assert child.wait() == -signal.SIGKILL
     client_process(os.fspath(door), False)
 
 
@@ -267,7 +227,7 @@ def serve_rings(rings_fd: int, seconds: float) -> None:
     model = _hot.Model()
     model.detectors, model.observables = 1, 1
     model.add(0, -1, 1.0, 1)
-    dispatcher.add(0, VolumePatch(_hot.Detectors(1, [[0]]), 1, _hot.Matching(model)))
+    dispatcher.add(0, VolumePatch(_hot.Detectors(1, [[0]]), 1, Matching(model)))
     server = Server(dispatcher)
     server.add_rings(Rings.attach(rings_fd))
     server.run(seconds)
@@ -316,37 +276,19 @@ def test_descriptors_over_a_socket() -> None:
         Rings.attach(0 if os.path.isfile("/proc/self/fd/0") else os.open(os.devnull, os.O_RDWR))
 
 
-def test_configurations_that_cannot_be(config: ServerConfig, tmp_path: Path) -> None:
-    good = config.decoders[0]
-    assert good.observables == 1 and len(good.detectors()) == good.syndrome_size == 24
-    assert rows_of([0, -1, 1, -1]) == [[0], [1]]
-    with pytest.raises(ValueError, match="not closed"):
-        rows_of([0, -1, 1])
-    for change, sentence in (
-        ({"D_sparse": [0, -1]}, "D_sparse has 1 rows for a syndrome_size of 24"),
-        ({"H_sparse": [0, -1]}, "H_sparse has 1 rows"),
-        ({"H_sparse": [9999, -1]}, "beyond the block_size"),
-        ({"H_sparse": [0, -1] * 24}, "3 detectors|24 detectors"),
-        ({"type": "nv-qldpc-decoder"}, "cannot run on the hot path"),
-        ({"dispatch": "device_graph"}, "needs a GPU"),
-        ({"dem_chunks": []}, "cannot be read yet"),
-        ({"decoder_custom_args": {"error_rate_vec": [0.1]}}, "error_rate_vec needs"),
+def test_settings_that_contradict_themselves(qubits: list[Served]) -> None:
+    twice = [qubits[0], qubits[0]]
+    empty = msgspec.structs.replace(qubits[0], rows=[[]])
+    for served, settings, sentence in (
+        (qubits, {"transport": "cpu_roce"}, "RoCE"),
+        (qubits, {"transport": "ring"}, "socket_path"),
+        (qubits, {"slot_size": 20}, "64 to 65507"),
+        ([], {}, "nothing to serve"),
+        (twice, {}, "two decoders 0"),
+        ([empty], {}, "at least 1 measurement"),
     ):
         with pytest.raises(ValueError, match=sentence):
-            changed = msgspec.structs.replace(good, **change)
-            changed.detectors()
-            changed.compiled()
-    path = tmp_path / "bad.yaml"
-    for text, sentence in (("decoders: []", "no decoders"), ("decoders: [{id: 1}]", "missing required field")):
-        path.write_text(text)
-        with pytest.raises(ValueError, match=sentence):
-            read_config(path)
-    with pytest.raises(ValueError, match="two decoders"):
-        path.write_bytes(msgspec.yaml.encode({"decoders": [good, good]}))
-        read_config(path)
-    for settings, sentence in (({"transport": "cpu_roce"}, "RoCE"), ({"transport": "ring"}, "socket_path")):
-        with pytest.raises(ValueError, match=sentence):
-            serve(config, **settings)  # type: ignore[arg-type]
+            serve(served, **settings)  # type: ignore[arg-type]
 
 
 def test_floors_are_measured() -> None:

@@ -74,7 +74,7 @@ def test_every_command_explains_itself_with_an_example() -> None:
         return [leaf for k, c in inner.items() for leaf in leaves(c, f"{name} {k}")] if inner else [(name, command)]
 
     found = leaves(get_command(quarterdeck.cli.app), "qdeck")
-    assert len(found) == 40
+    assert len(found) == 44
     for name, command in found:
         if name != "qdeck version":
             assert f"    {name}" in command.help, f"{name} --help has no example"

@@ -16,7 +16,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-from quarterdeck_realtime._hot import Consumer, Producer, Rings, UdpClient, Way, frames
+from quarterdeck_realtime._hot import Consumer, Frames, Producer, Rings, UdpClient, Way
 
 __all__ = ["Client", "Link", "Refused", "Reply", "RingLink", "Told", "UdpLink"]
 
@@ -107,11 +107,10 @@ class UdpLink:
         self.largest = stride
 
     def send(self, frame: bytes) -> bool:
-        return bool(self._socket.send(frame))
+        return self._socket.send(frame)
 
     def receive(self, timeout_s: float) -> bytes | None:
-        frame: bytes | None = self._socket.receive(timeout_s)
-        return frame
+        return self._socket.receive(timeout_s)
 
 
 class RingLink:
@@ -140,11 +139,10 @@ class RingLink:
 
     def send(self, frame: bytes) -> bool:
         self.up.beat()
-        return bool(self.up.push(frame))
+        return self.up.push(frame)
 
     def receive(self, timeout_s: float) -> bytes | None:
-        frame: bytes | None = self.down.take(timeout_s, self._spin_s)
-        return frame
+        return self.down.take(timeout_s, self._spin_s)
 
 
 def packed(bits: Bits) -> tuple[bytes, int]:
@@ -168,7 +166,7 @@ class Client:
         self._link = link
         self._timeout_s = timeout_s
         self._attempts = attempts
-        self._flags: int = frames.ASK_TELL | (frames.ASK_ORDERED if ordered else 0)
+        self._flags: int = Frames.ASK_TELL | (Frames.ASK_ORDERED if ordered else 0)
         self._ordered = ordered
         self._request_id = 0
 
@@ -185,8 +183,8 @@ class Client:
             data, count = row.tobytes(), len(row)
         else:
             data, count = packed(bits)
-        flags = self._flags | (frames.ASK_PUSH if push else 0) | (frames.ASK_CLOSE if close else 0)
-        frame = frames.enqueue(decoder, counter, data, count, self._next(), 0, flags, 0, outcomes)
+        flags = self._flags | (Frames.ASK_PUSH if push else 0) | (Frames.ASK_CLOSE if close else 0)
+        frame = Frames.enqueue(decoder, counter, data, count, self._next(), 0, flags, 0, outcomes)
         return self._ask("A round", frame, again=self._ordered)
 
     def enqueue_rounds(self, decoder: int, counter: int, rounds: Sequence[Bits], *, push: bool = False) -> list[Reply]:
@@ -194,9 +192,9 @@ class Client:
         parts = []
         for number, bits in enumerate(rounds):
             data, count = packed(bits)
-            flags = self._flags | (frames.ASK_PUSH if push else 0)
-            parts.append(frames.enqueue(decoder, counter + number, data, count, self._next(), 0, flags))
-        frame = frames.request(frames.FUNCTIONS["batch"], b"".join(parts), self._next())
+            flags = self._flags | (Frames.ASK_PUSH if push else 0)
+            parts.append(Frames.enqueue(decoder, counter + number, data, count, self._next(), 0, flags))
+        frame = Frames.request(Frames.FUNCTIONS["batch"], b"".join(parts), self._next())
         whole = self._ask("A batch of rounds", frame, again=self._ordered)
         replies, rest = [], whole.result
         while rest:
@@ -212,17 +210,17 @@ class Client:
 
     def get_corrections(self, decoder: int, observables: int, *, reset: bool = False) -> NDArray[np.bool_]:
         """Which observables the last volume flipped. `reset`: read them once; not repeated when no response comes."""
-        frame = frames.get(decoder, observables, reset, self._next(), 0, self._flags)
+        frame = Frames.get(decoder, observables, reset, self._next(), 0, self._flags)
         return self._ask("Corrections", frame, again=not reset).bits(observables)
 
     def reset(self, decoder: int) -> Reply:
         """Forget everything that was enqueued, and a latched failure."""
-        return self._ask("A reset", frames.reset(decoder, self._next(), 0, self._flags), again=True)
+        return self._ask("A reset", Frames.reset(decoder, self._next(), 0, self._flags), again=True)
 
     def heartbeat(self, decoder: int) -> float:
         """Seconds of a round trip through the host."""
         payload = decoder.to_bytes(8, "little", signed=True)
-        frame = frames.request(frames.FUNCTIONS["heartbeat"], payload, self._next(), 0, self._flags)
+        frame = Frames.request(Frames.FUNCTIONS["heartbeat"], payload, self._next(), 0, self._flags)
         start = time.perf_counter()
         self._ask("A heartbeat", frame, again=True)
         return time.perf_counter() - start
@@ -230,13 +228,13 @@ class Client:
     def swap(self, decoder: int, version: int) -> Reply:
         """Ask the host for another version of a decoder; it takes effect between two volumes."""
         payload = decoder.to_bytes(8, "little", signed=True) + version.to_bytes(8, "little", signed=True)
-        frame = frames.request(frames.FUNCTIONS["swap_decoder"], payload, self._next(), 0, self._flags)
+        frame = Frames.request(Frames.FUNCTIONS["swap_decoder"], payload, self._next(), 0, self._flags)
         return self._ask("A swap", frame, again=False)
 
     def stats(self, decoder: int) -> dict[str, int]:
         """What the host counted for a decoder since it was made; see `PatchStats` in patch.h."""
         payload = decoder.to_bytes(8, "little", signed=True)
-        frame = frames.request(frames.FUNCTIONS["stats"], payload, self._next(), 0, self._flags)
+        frame = Frames.request(Frames.FUNCTIONS["stats"], payload, self._next(), 0, self._flags)
         values = np.frombuffer(self._ask("Statistics", frame, again=True).result, "<u8")
         return {name: int(value) for name, value in zip(STATS, values, strict=False)}
 
@@ -270,7 +268,7 @@ class Client:
 
 def _taken_apart(frame: bytes) -> tuple[Reply, int] | None:
     """The reply at the start of some bytes, and how many of them it has; None for what is no response."""
-    parsed = frames.parse_response(frame)
+    parsed = Frames.parse_response(frame)
     if parsed is None:
         return None
     status, request_id, ptp_ns, result, tell, used = parsed
@@ -279,9 +277,9 @@ def _taken_apart(frame: bytes) -> tuple[Reply, int] | None:
         epoch, flags, late_us = tell
         told = Told(
             epoch,
-            bool(flags & frames.TELL_LATE),
+            bool(flags & Frames.TELL_LATE),
             late_us,
-            bool(flags & frames.TELL_HEURISTIC),
-            bool(flags & frames.TELL_LOST),
+            bool(flags & Frames.TELL_HEURISTIC),
+            bool(flags & Frames.TELL_LOST),
         )
     return Reply(status, request_id, ptp_ns, result, told), used

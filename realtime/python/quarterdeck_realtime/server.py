@@ -9,14 +9,32 @@ import os
 import selectors
 import socket
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
-from quarterdeck_realtime._hot import Dispatcher, Rings, Server, VolumePatch
-from quarterdeck_realtime.config import ServerConfig
+import msgspec
 
-__all__ = ["serve"]
+from quarterdeck_realtime._hot import Compiled, Detectors, Dispatcher, Rings, Server, VolumePatch
+
+__all__ = ["Served", "serve"]
 
 SLICE_S = 0.1  # between two looks at signals, the clock and new clients
+
+
+class Served(msgspec.Struct, frozen=True, kw_only=True):
+    """One logical qubit: `rows` are the measurements that make each detector, `measurements` their number in a volume
+    (0: up to the last that is in a detector)."""
+
+    decoder: int
+    rows: Sequence[Sequence[int]]
+    observables: int
+    compiled: Compiled
+    measurements: int = 0
+
+    def patch(self, ordered: bool) -> VolumePatch:
+        """Raises ValueError for rows that contradict themselves."""
+        measurements = self.measurements or 1 + max((max(row, default=-1) for row in self.rows), default=-1)
+        detectors = Detectors(measurements, [list(row) for row in self.rows])
+        return VolumePatch(detectors, self.observables, self.compiled, ordered)
 
 
 class Door:
@@ -53,9 +71,9 @@ class Door:
 
 
 def serve(
-    config: ServerConfig,
+    qubits: Sequence[Served],
     *,
-    transport: str | None = None,
+    transport: str = "udp",
     host: str = "127.0.0.1",
     port: int = 0,
     slots: int = 1024,
@@ -67,38 +85,38 @@ def serve(
     say: Callable[[str], object] = lambda line: print(line, flush=True),
     going: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Answer the requests for the decoders of a configuration, until `timeout_s` are over or `going` is false.
+    """Answer the requests for some logical qubits, until `timeout_s` are over or `going` is false.
 
     `transport`: udp (a port for each decoder: `port`, the next, ..., or any if it is 0) or ring (shared memory that
     clients get at the Unix socket `socket_path`). `ordered`: find gaps in the counters of all clients. `spin_s`: look
-    for frames that long after each before sleeping. Raises ValueError for what the configuration cannot mean, OSError
-    for what the system refuses.
+    for frames that long after each before sleeping. Raises ValueError for settings that contradict themselves,
+    OSError for what the system refuses.
     """
-    configured = None if config.transport is None else config.transport.provider
-    if transport and configured and transport != configured:
-        raise ValueError(f"The configuration says transport {configured}, not {transport}: change one of them.")
-    kind = transport or configured or "udp"
-    if kind not in ("udp", "ring"):
-        raise ValueError(f"Transport {kind} is not one of this server: use udp or ring (RoCE has a seam, and no code).")
-    if kind == "ring" and socket_path is None:
+    if not qubits:
+        raise ValueError("There is nothing to serve: name at least one decoder.")
+    if transport not in ("udp", "ring"):
+        raise ValueError(
+            f"Transport {transport} is not one of this server: use udp or ring (RoCE has a seam, and no code)."
+        )
+    if transport == "ring" and socket_path is None:
         raise ValueError("Transport ring needs a socket_path at which clients get their rings.")
     dispatcher = Dispatcher()
-    for decoder in config.decoders:
-        patch = VolumePatch(decoder.detectors(), decoder.observables, decoder.compiled(), ordered)
-        dispatcher.add(decoder.id, patch)
+    for qubit in qubits:
+        dispatcher.add(qubit.decoder, qubit.patch(ordered))
     server = Server(dispatcher)
     links: dict[int, int] = {}
     door = None
-    if kind == "udp":
+    if transport == "udp":
         ports = {}
-        for number, decoder in enumerate(config.decoders):
+        for number, qubit in enumerate(qubits):
             wanted = port + number if port else 0
-            links[decoder.id], ports[decoder.id] = server.add_udp(host, wanted, slot_size, "mirror")
+            links[qubit.decoder], ports[qubit.decoder] = server.add_udp(host, wanted, slot_size, "mirror")
         where = " ".join(f"ring{decoder}={bound}" for decoder, bound in ports.items())
-        ready = f"QEC_DECODING_SERVER_READY port={ports[config.decoders[0].id]} transport=udp {where}"
+        ready = f"QEC_DECODING_SERVER_READY port={ports[qubits[0].decoder]} transport=udp {where}"
     else:
         assert socket_path is not None
-        rings = {decoder.id: Rings(slots, (slot_size + 8 + 63) // 64 * 64, True, True) for decoder in config.decoders}
+        stride = (slot_size + 8 + 63) // 64 * 64
+        rings = {qubit.decoder: Rings(slots, stride, True, True) for qubit in qubits}
         links = {decoder: server.add_rings(each) for decoder, each in rings.items()}
         door = Door(socket_path, rings)
         ready = f"QEC_DECODING_SERVER_READY transport=ring socket={os.fspath(socket_path)}"

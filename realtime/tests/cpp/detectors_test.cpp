@@ -70,7 +70,7 @@ static void rounds() {
     for (int64_t i = 0; i < 35; i++)
         rows.push_back({350 + i * 2, 350 + i * 2 + 9, 350 + i * 2 + 1, 350 + i * 2 + 10, 280 + i * 2});
     const Detectors detectors(431, rows);
-    CHECK(detectors.size() == 24 + 4 * 70 + 35 && detectors.runs() == 24 + 5 + 35);
+    CHECK(detectors.size() == 24 + 4 * 70 + 35 && detectors.groups() == 2 + 5);
     for (int i = 0; i < 20; i++)
         compare(detectors, rows, 0, i % 2 ? 431 : 90);
 }

@@ -16,14 +16,19 @@ using namespace qdeck;
 struct Recorder final : Decoder {
     int32_t width;
     Quality quality = Quality::exact;
-    std::vector<int32_t> defects;
+    std::vector<int32_t> defects, erased;
     int begun = 0, finished = 0;
     explicit Recorder(int32_t observables) : width(observables) { defects.reserve(4096); }
     void begin() noexcept override {
         defects.clear();
+        erased.clear();
         begun++;
     }
     void add(std::span<const int32_t> more) noexcept override { defects.insert(defects.end(), more.begin(), more.end()); }
+    bool erase(std::span<const int32_t> edges) noexcept override {
+        erased.insert(erased.end(), edges.begin(), edges.end());
+        return true;
+    }
     Answer finish() noexcept override {
         finished++;
         uint64_t bits = 0;

@@ -153,6 +153,30 @@ static void flags() {
     CHECK(b.talk.outcomes(4, 1, {3}).status == Status::bad_request);
 }
 
+static void losses() {
+    Bench b;
+    Losses told{std::vector<std::vector<int32_t>>(10), std::vector<std::vector<int32_t>>(10)};
+    told.lost[1] = {7, 8};
+    told.lost[2] = {9};
+    told.heralds[9] = {5};
+    told.heralds[3] = {6};
+    b.patch.losses(told);
+    CHECK(b.talk.outcomes(4, 0, {0, 2, 1, 0, 0}).status == Status::ok && (b.decoder.erased == Numbers{7, 8}));
+    CHECK(b.talk.enqueue(4, 0, "01001", ask::push).result.size() == 1 && (b.decoder.erased == Numbers{7, 8, 5}));
+    CHECK(b.talk.enqueue(4, 0, "0111011111").status == Status::ok && (b.decoder.erased == Numbers{6, 5}));
+    CHECK(b.talk.get(4, 3, false, ask::tell).response.tell.flags == tell::lost && b.patch.stats().erased == 4);
+    CHECK(b.talk.enqueue(4, 0, std::string(10, '0')).status == Status::ok && b.decoder.erased.empty());
+    CHECK(b.talk.get(4, 3, false, ask::tell).response.tell.flags == 0);
+    told.lost.pop_back();
+    bool refused = false;
+    try {
+        b.patch.losses(told);
+    } catch (const std::invalid_argument &) {
+        refused = true;
+    }
+    CHECK(refused);
+}
+
 static int64_t at(int64_t shot, int64_t round) { return shot << 16 | round; }
 
 static void gaps() {
@@ -300,6 +324,7 @@ int main() {
     latches();
     requests();
     flags();
+    losses();
     gaps();
     batches();
     streams();

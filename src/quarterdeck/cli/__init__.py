@@ -19,6 +19,7 @@ from quarterdeck.cli import (
     jobs,
     policy,
     project,
+    realtime,
     replay,
     run,
     serve,
@@ -66,7 +67,7 @@ def options(
 
 for module in (
     serve, init, demo, devices, submit, tasks, session, jobs, window, policy, run, project, usage, events, replay,
-    simulate, slurm, gridengine, import_warden, bench, version,
+    simulate, realtime, slurm, gridengine, import_warden, bench, version,
 ):  # fmt: skip
     module.add(app)
 

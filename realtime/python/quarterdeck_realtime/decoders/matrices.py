@@ -67,14 +67,21 @@ def mechanisms_of(dem: stim.DetectorErrorModel) -> Mechanisms:
     )
 
 
-def dem_of(mechanisms: Mechanisms) -> stim.DetectorErrorModel:
-    """The detector error model of mechanisms."""
+def dem_of(mechanisms: Mechanisms, layers: Sequence[int] = ()) -> stim.DetectorErrorModel:
+    """The detector error model of mechanisms; `layers` are the rounds of the detectors, if known.
+
+    Mechanisms that flip no detector or have no probability are left out.
+    """
     dem = stim.DetectorErrorModel()
     for flips, logicals, p in zip(mechanisms.flips, mechanisms.logicals, mechanisms.probabilities, strict=True):
+        if not flips or p == 0:
+            continue
         targets = [stim.target_relative_detector_id(v) for v in flips]
         targets += [stim.target_logical_observable_id(k) for k in logicals]
         dem.append("error", float(p), targets)
-    if mechanisms.detectors:  # name the last of each, so that the model has as many
+    for detector, layer in enumerate(layers):
+        dem.append("detector", [float(layer)], [stim.target_relative_detector_id(detector)])
+    if mechanisms.detectors and not layers:  # name the last of each, so that the model has as many
         dem.append("detector", [], [stim.target_relative_detector_id(mechanisms.detectors - 1)])
     if mechanisms.observables:
         dem.append("logical_observable", [], [stim.target_logical_observable_id(mechanisms.observables - 1)])

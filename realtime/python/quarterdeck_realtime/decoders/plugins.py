@@ -87,6 +87,7 @@ def relay_bp(
     set_max_iter: int = 60,
     gamma_dist_interval: tuple[float, float] = (-0.24, 0.66),
     stop_nconv: int = 1,
+    stopping_criterion: str = "nconv",
     seed: int = 0,
     parallel: bool = False,
 ) -> _RelayBp:
@@ -98,6 +99,7 @@ def relay_bp(
         "set_max_iter": set_max_iter,
         "gamma_dist_interval": tuple(gamma_dist_interval),
         "stop_nconv": stop_nconv,
+        "stopping_criterion": stopping_criterion,
         "seed": seed,
     }
     return _RelayBp(dem, settings, parallel)
