@@ -40,7 +40,7 @@ public:
 
     void add(Shot &shot, const int32_t *defects, size_t count) noexcept override { Gather<L>::add(shot, defects, count); }
 
-    bool solve(Part &part, int64_t &sum, uint32_t &parity) noexcept override {
+    bool solve(Gathered &part, int64_t &sum, uint32_t &parity) noexcept override {
         counts.solved++;
         part_ = &part;
         count_ = part.count;
@@ -111,7 +111,7 @@ private:
         return L::both(L::load(part_->row(row, vector)), L::fill(0xfffe));
     }
 
-    Part *part_ = nullptr;
+    Gathered *part_ = nullptr;
     int32_t capacity_, count_ = 0, vectors_ = 0, time_ = 0, next_ = 0;
     int32_t *mate_ = nullptr;
     bool open_ = false, built_ = false;

@@ -10,7 +10,7 @@ template <class L> struct Gather {
         const Place *places = shot.places;
         for (size_t d = 0; d < count; d++) {
             const Place place = places[defects[d]];
-            Part &part = shot.parts[place.basis];
+            Gathered &part = shot.parts[place.basis];
             const Basis &basis = *part.basis;
             const int32_t k = part.count, local = place.local;
             __builtin_prefetch(basis.near_row(local));
@@ -29,7 +29,7 @@ template <class L> struct Gather {
             part.count = k + 1;
         }
         for (int32_t a = 0; a < shot.active_count; a++) {
-            Part &part = shot.parts[shot.active[a]];
+            Gathered &part = shot.parts[shot.active[a]];
             int32_t k = part.gathered;
             for (; k < part.count && k < part.dense; k++)
                 dense(part, k);
@@ -43,7 +43,7 @@ template <class L> struct Gather {
     }
 
 private:
-    static void know(Part &part, int32_t i, int32_t k, uint16_t word) noexcept {
+    static void know(Gathered &part, int32_t i, int32_t k, uint16_t word) noexcept {
         part.known[part.known_count++] = {uint16_t(i), uint16_t(k), word, 0};
         part.best[i] = less(part.best[i], uint32_t(word) << 16 | uint32_t(k));
         part.best[k] = less(part.best[k], uint32_t(word) << 16 | uint32_t(i));
@@ -51,14 +51,14 @@ private:
 
     static uint32_t less(uint32_t a, uint32_t b) noexcept { return a < b ? a : b; }
 
-    static void dense(Part &part, int32_t k) noexcept {
+    static void dense(Gathered &part, int32_t k) noexcept {
         const uint16_t *words = part.basis->words.data() + size_t(part.locals[k]) * size_t(part.basis->size);
         for (int32_t i = 0; i < k; i++)
             part.few[k * LANES + i] = words[part.locals[i]];
     }
 
     // The first defects too are known by their pairs from now on.
-    static void look_back(Part &part) noexcept {
+    static void look_back(Gathered &part) noexcept {
         for (int32_t k = 0; k < part.dense; k++) {
             part.best[k] = 0xffff0000u | uint32_t(k);
             for (int32_t i = 0; i < k; i++)
@@ -70,7 +70,7 @@ private:
 
     // Pairs of the defects from `begin` on with those that are near and before them in the basis. First all words of bits
     // that have such a defect, without branches, for which ones these are cannot be predicted; then the defects in them.
-    static void sparse(Part &part, int32_t begin, Found *queue) noexcept {
+    static void sparse(Gathered &part, int32_t begin, Found *queue) noexcept {
         const Basis &basis = *part.basis;
         const int32_t span = basis.span, end = part.count;
         for (int32_t k = begin; k < end; k++)
@@ -98,7 +98,7 @@ private:
         part.last = highest;
     }
 
-    static void look_up(Part &part, const Found *at, const Found *last) noexcept {
+    static void look_up(Gathered &part, const Found *at, const Found *last) noexcept {
         const Basis &basis = *part.basis;
         const uint16_t *arrived = part.arrived;
         uint32_t *best = part.best;
@@ -123,7 +123,7 @@ private:
     }
 
     // Pairs with the defects before, those near and behind this one in the basis: their rows have them.
-    static void late(Part &part, int32_t k, int32_t before) noexcept {
+    static void late(Gathered &part, int32_t k, int32_t before) noexcept {
         const Basis &basis = *part.basis;
         const int32_t local = part.locals[k];
         for (int32_t i = 0; i < before; i++) {

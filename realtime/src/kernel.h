@@ -27,7 +27,7 @@ struct Found {
 inline constexpr int64_t QUEUE = 256;
 
 // The defects of one basis in a shot. Words are those of table.h.
-struct Part {
+struct Gathered {
     const Basis *basis = nullptr;
     int32_t count = 0;            // of defects
     int32_t gathered = 0;         // defects whose pairs are known
@@ -56,7 +56,7 @@ struct Part {
 // All defects of a shot.
 struct Shot {
     const Place *places = nullptr;  // of each detector
-    Part *parts = nullptr;          // one for each basis
+    Gathered *parts = nullptr;          // one for each basis
     Found *queue = nullptr;         // room for QUEUE and a near row
     int32_t *active = nullptr;      // parts that have defects
     int32_t active_count = 0;
@@ -73,7 +73,7 @@ public:
     virtual void add(Shot &shot, const int32_t *defects, size_t count) noexcept = 0;
     // Fills `mate`. False if there is no perfect matching. `sum` is that of all words on both sides of a match, those at
     // the boundary twice, and `parity` the sum of the low bits of all matches.
-    virtual bool solve(Part &part, int64_t &sum, uint32_t &parity) noexcept = 0;
+    virtual bool solve(Gathered &part, int64_t &sum, uint32_t &parity) noexcept = 0;
     // Whether the duals prove the last solution: they are feasible, and their sum is its weight. For tests: slow.
     virtual bool proven() const noexcept = 0;
 

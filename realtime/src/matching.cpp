@@ -41,13 +41,13 @@ MatchingDecoder::MatchingDecoder(const Matching &compiled)
     int32_t largest = 1, detectors = 0, span = 0;
     const size_t parts = table_.bases.size();
     shot_.places = table_.places.data();
-    shot_.parts = arena_.array<Part>(parts);
+    shot_.parts = arena_.array<Gathered>(parts);
     shot_.active = arena_.array<int32_t>(parts);
     for (size_t b = 0; b < parts; b++) {
         const Basis &basis = table_.bases[b];
         const size_t tiles = size_t(basis.size + LANES - 1) / LANES, rows = tiles * LANES;
         const size_t bits = size_t(basis.size) / 64 + size_t(basis.span) + 1;
-        Part part;
+        Gathered part;
         part.basis = &basis;
         part.rows = int32_t(rows);
         part.dense = basis.size <= options_.small ? options_.direct : 0;
@@ -81,7 +81,7 @@ size_t MatchingDecoder::bytes() const noexcept {
 
 void MatchingDecoder::begin() noexcept {
     for (int32_t a = 0; a < shot_.active_count; a++) {
-        Part &part = shot_.parts[shot_.active[a]];
+        Gathered &part = shot_.parts[shot_.active[a]];
         for (int32_t i = 0; i < part.count; i++)
             part.fired[part.locals[i] / 64] = 0;
         part.count = 0;
@@ -101,7 +101,7 @@ void MatchingDecoder::add(std::span<const int32_t> defects) noexcept {
 Answer MatchingDecoder::finish() noexcept {
     Answer answer;
     for (int32_t a = 0; a < shot_.active_count; a++) {
-        Part &part = shot_.parts[shot_.active[a]];
+        Gathered &part = shot_.parts[shot_.active[a]];
         const Basis &basis = *part.basis;
         const Solved solved = solve(part);
         if (!solved.good)
@@ -116,7 +116,7 @@ Answer MatchingDecoder::finish() noexcept {
     return answer;
 }
 
-MatchingDecoder::Solved MatchingDecoder::solve(Part &part) noexcept {
+MatchingDecoder::Solved MatchingDecoder::solve(Gathered &part) noexcept {
     const Basis &basis = *part.basis;
     const int32_t k = part.count;
     if (k % 2 && !basis.open)
@@ -138,14 +138,14 @@ MatchingDecoder::Solved MatchingDecoder::solve(Part &part) noexcept {
 }
 
 // The words of all pairs of a few defects.
-void MatchingDecoder::fill(Part &part) noexcept {
+void MatchingDecoder::fill(Gathered &part) noexcept {
     for (int32_t i = 1; i < part.count; i++)
         for (int32_t j = 0; j < i; j++)
             part.few[i * LANES + j] = part.word(i, j);
 }
 
 // The least sum of spread words that pairs up all defects, and the boundary if they are odd.
-uint32_t MatchingDecoder::few(const Part &part, int k) noexcept {
+uint32_t MatchingDecoder::few(const Gathered &part, int k) noexcept {
     if (k == 1)
         return spread(part.bounds[0]);
     if (k == 2)
@@ -182,7 +182,7 @@ uint32_t MatchingDecoder::few(const Part &part, int k) noexcept {
 }
 
 // The pairs behind `few`: the whole program again, and back through its least sums.
-void MatchingDecoder::mates(Part &part) noexcept {
+void MatchingDecoder::mates(Gathered &part) noexcept {
     const int k = part.count, nodes = k + k % 2;
     uint32_t *w = weight_;
     for (int i = 0; i < nodes; i++)
@@ -212,7 +212,7 @@ void MatchingDecoder::mates(Part &part) noexcept {
     }
 }
 
-uint64_t MatchingDecoder::flips(const Part &part) const noexcept {
+uint64_t MatchingDecoder::flips(const Gathered &part) const noexcept {
     const Basis &basis = *part.basis;
     uint64_t flips = 0;
     for (int32_t i = 0; i < part.count; i++) {
@@ -228,7 +228,7 @@ std::span<const Pair> MatchingDecoder::pairs() noexcept {
         return {pairs_, size_t(pair_count_)};
     pair_count_ = 0;
     for (int32_t a = 0; a < shot_.active_count; a++) {
-        Part &part = shot_.parts[shot_.active[a]];
+        Gathered &part = shot_.parts[shot_.active[a]];
         const Basis &basis = *part.basis;
         if (part.count <= part.direct)
             mates(part);

@@ -44,11 +44,11 @@ private:
         uint64_t flips;
         bool good;
     };
-    Solved solve(Part &part) noexcept;
-    void fill(Part &part) noexcept;
-    uint32_t few(const Part &part, int k) noexcept;
-    void mates(Part &part) noexcept;
-    uint64_t flips(const Part &part) const noexcept;
+    Solved solve(Gathered &part) noexcept;
+    void fill(Gathered &part) noexcept;
+    uint32_t few(const Gathered &part, int k) noexcept;
+    void mates(Gathered &part) noexcept;
+    uint64_t flips(const Gathered &part) const noexcept;
 
     const Table &table_;
     const MatchingOptions options_;

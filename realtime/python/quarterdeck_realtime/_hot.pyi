@@ -7,8 +7,6 @@ from typing import Annotated, overload
 import numpy
 from numpy.typing import NDArray
 
-from quarterdeck_realtime._hot import frames as frames
-
 
 class Model:
     """The matching graph of a detector error model."""
@@ -99,217 +97,6 @@ class Erasure(Compiled):
 
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], losses: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> tuple:
         """As for other decoders; losses is a bool array (shots, sites), or None."""
-
-class Way(enum.Enum):
-    """The direction of a ring."""
-
-    up = 0
-
-    down = 1
-
-class Rings:
-    """Shared memory with one ring to the host (up) and one back (down)."""
-
-    def __init__(self, slots: int = 1024, stride: int = 128, wakes: bool = False, wakes_down: bool = False) -> None:
-        """
-        In sealed memory. `slots`: a power of two; `stride`: bytes, a multiple of 64; `wakes`: the host may sleep, `wakes_down`: the controller may. Raises ValueError, OSError.
-        """
-
-    @staticmethod
-    def create_at(path: str, slots: int = 1024, stride: int = 128, wakes: bool = False) -> Rings:
-        """In a new file, for tests."""
-
-    @staticmethod
-    def attach(fd: int) -> Rings:
-        """To a descriptor that stays the caller's."""
-
-    @staticmethod
-    def attach_at(path: str) -> Rings: ...
-
-    def producer(self, way: Way) -> Producer:
-        """Raises OSError (EBUSY) while a live process holds this end."""
-
-    def consumer(self, way: Way) -> Consumer:
-        """Raises OSError (EBUSY) while a live process holds this end."""
-
-    def fileno(self) -> int:
-        """The descriptor to pass to a peer."""
-
-    def shape(self, way: Way) -> tuple:
-        """(slots, stride, wakes)"""
-
-class Producer:
-    """The writing end of a ring."""
-
-    @property
-    def capacity(self) -> int:
-        """Bytes of the largest frame."""
-
-    @property
-    def slots(self) -> int: ...
-
-    def beat(self) -> None:
-        """Give a sign of life."""
-
-    @property
-    def peer_silent_s(self) -> float:
-        """
-        Seconds since the peer's last sign of life; infinite if there never was one.
-        """
-
-    @property
-    def peer_alive(self) -> bool:
-        """Whether a live process holds the other end."""
-
-    @property
-    def peer_epoch(self) -> int:
-        """How often the other end was taken."""
-
-    @property
-    def peer_pid(self) -> int: ...
-
-    def push(self, frame: bytes) -> bool:
-        """False if the ring is full or the frame too long."""
-
-    @property
-    def published(self) -> int: ...
-
-    @property
-    def popped(self) -> int: ...
-
-class Consumer:
-    """The reading end of a ring."""
-
-    @property
-    def capacity(self) -> int:
-        """Bytes of the largest frame."""
-
-    @property
-    def slots(self) -> int: ...
-
-    def beat(self) -> None:
-        """Give a sign of life."""
-
-    @property
-    def peer_silent_s(self) -> float:
-        """
-        Seconds since the peer's last sign of life; infinite if there never was one.
-        """
-
-    @property
-    def peer_alive(self) -> bool:
-        """Whether a live process holds the other end."""
-
-    @property
-    def peer_epoch(self) -> int:
-        """How often the other end was taken."""
-
-    @property
-    def peer_pid(self) -> int: ...
-
-    def take(self, timeout_s: float = 0.0, spin_s: float = 0.0) -> object:
-        """The next frame, or None."""
-
-    @property
-    def backlog(self) -> int: ...
-
-def send_fd(socket: int, fd: int) -> None:
-    """Pass a descriptor over a connected Unix socket (given as its fileno)."""
-
-def receive_fd(socket: int) -> int: ...
-
-class Detectors:
-    """The D matrix, compiled: which measurements make each detector."""
-
-    def __init__(self, measurements: int, rows: Sequence[Sequence[int]], reach: int = 0) -> None:
-        """Raises ValueError for rows that name other measurements."""
-
-    @property
-    def measurements(self) -> int: ...
-
-    @property
-    def runs(self) -> int:
-        """How many groups of detectors are computed together."""
-
-    def __len__(self) -> int: ...
-
-    def defects(self, bits: bytes) -> list[int]:
-        """The detectors that fire for a volume's measurements."""
-
-class VolumePatch:
-    """One logical qubit that is decoded volume by volume."""
-
-    def __init__(self, detectors: Detectors, observables: int, compiled: Compiled, ordered: bool = False) -> None:
-        """
-        `ordered`: find gaps in the counters of all clients, also of those that do not ask for it.
-        """
-
-    @property
-    def stats(self) -> dict: ...
-
-class Dispatcher:
-    """Answers frames."""
-
-    def __init__(self) -> None: ...
-
-    def add(self, decoder: int, patch: VolumePatch) -> None:
-        """Raises ValueError for an id that is taken or out of range."""
-
-    def handle(self, frame: bytes, room: int = 1024) -> object:
-        """The response, or None."""
-
-    @property
-    def handled(self) -> int: ...
-
-    @property
-    def dropped(self) -> int: ...
-
-class Server:
-    """A dispatcher's links, and the loop that serves them."""
-
-    def __init__(self, dispatcher: Dispatcher) -> None: ...
-
-    def add_udp(self, host: str = '127.0.0.1', port: int = 0, stride: int = 256, padding: str = 'mirror') -> tuple[int, int]:
-        """
-        An endpoint for one client; (number of the link, port). Raises OSError, ValueError.
-        """
-
-    def add_rings(self, rings: Rings) -> int:
-        """The host's ends of a pair of rings; the number of the link."""
-
-    def run(self, for_s: float, spin_s: float = 0.0) -> int:
-        """
-        Answer frames for a time; look for them for `spin_s` after each before sleeping. How many there were.
-        """
-
-    def stop(self) -> None:
-        """From any thread, for good."""
-
-    @property
-    def stopped(self) -> bool: ...
-
-    def dispatched(self, link: int) -> int:
-        """Frames that came over a link."""
-
-class UdpClient:
-    """A controller's UDP socket."""
-
-    def __init__(self, host: str, port: int, stride: int = 256, pad: bool = False) -> None: ...
-
-    def send(self, frame: bytes) -> bool: ...
-
-    def receive(self, timeout_s: float, spin_s: float = 0.0) -> object:
-        """The next datagram, or None."""
-
-def ring_floor(trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
-    """
-    Nanoseconds of each round trip of a frame over shared memory between two threads.
-    """
-
-def udp_floor(trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
-    """
-    The same over UDP on loopback. `here`, `there`: cores to pin to; `spin` false: both sides sleep.
-    """
 
 class Lookup(Compiled):
     """A table of the answers to all syndromes of small volumes."""
@@ -650,6 +437,11 @@ class Host:
         Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). Returns its place.
         """
 
+    def add_udp(self, host: str, port: int, stride: int, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000) -> tuple[int, int]:
+        """
+        The same behind a UDP endpoint of its own. Returns its place, and the port.
+        """
+
     def remove(self, place: int) -> None: ...
 
     def start(self) -> None: ...
@@ -691,7 +483,7 @@ def measure(detectors: Detectors, observables: int, compiled: Compiled, shots: A
     (mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) of a patch on this thread.
     """
 
-def refusal(tenants: Sequence[tuple], candidate: tuple, share: float = 0.7, together: float = 0.9) -> str:
+def refusal(tenants: Sequence[tuple], candidate: tuple, share: float = 0.7, together: float = 0.9, measured: float = -1.0) -> str:
     """
     Why a patch does not fit beside the others, or ''. Rows of (what `measure` gives, cycle_ns, budget_ns).
     """
