@@ -76,7 +76,7 @@ void bind_controller(nb::module_ &m) {
              "swap_every_shots"_a = 0, "timeout_ns"_a = 2'000'000'000, "gap_ns"_a = 2'000, "nap_ns"_a = 0)
         .def("add", [](Controller &self, const qdeck::RingFile &rings, int64_t decoder, std::vector<uint32_t> round_bits,
                        const Bits &bits, int32_t observables, int64_t laps, int64_t phase_ns, const Masks &expected,
-                       const Masks &actual) {
+                       const Masks &actual, bool stream, const std::vector<uint8_t> &closing, uint32_t closing_bits) {
             qdeck::Feed feed;
             feed.decoder = decoder;
             feed.round_bits = std::move(round_bits);
@@ -86,10 +86,15 @@ void bind_controller(nb::module_ &m) {
             feed.observables = observables;
             feed.phase_ns = phase_ns;
             feed.expected.assign(expected.data(), expected.data() + expected.size());
+            feed.stream = stream;
+            feed.endless = closing_bits > 0;
+            feed.closing_bits = closing_bits;
+            feed.bits.insert(feed.bits.end(), closing.begin(), closing.end());
             feed.actual.assign(actual.data(), actual.data() + actual.size());
             self.add(std::move(feed), rings.producer(qdeck::Way::up), rings.consumer(qdeck::Way::down));
         }, "rings"_a, nb::kw_only(), "decoder"_a, "round_bits"_a, "bits"_a, "observables"_a, "laps"_a = 1, "phase_ns"_a = 0,
-             "expected"_a, "actual"_a,
+             "expected"_a, "actual"_a, "stream"_a = false, "closing"_a = std::vector<uint8_t>{}, "closing_bits"_a = 0,
+             "`stream`: volumes are streams; with `closing` bytes, the rows of `bits` are the rounds of a single one. "
              "A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty.")
         .def("run", [](Controller &self, const qdeck::Wishes &wishes) {
             std::exception_ptr failure;
@@ -118,6 +123,7 @@ void bind_controller(nb::module_ &m) {
             for (const double q : qs) found.push_back(self.tally(feed).reaction.quantile(q));
             return found;
         }, "feed"_a, "qs"_a, "Of the reactions after the warm-up, in ns.")
+        .def("rounds_of", &Controller::rounds_of, "feed"_a, "Rounds of its volumes.")
         .def_prop_ro("ran_ns", &Controller::ran_ns)
         .def_prop_ro("gaps", &Controller::gaps)
         .def_prop_ro("lost_ns", &Controller::lost_ns);

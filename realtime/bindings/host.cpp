@@ -9,10 +9,12 @@
 
 #include "admission.h"
 #include "jitter.h"
+#include "matching.h"
 #include "null.h"
 #include "ring.h"
 #include "ring_transport.h"
 #include "udp.h"
+#include "window_stream.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -107,6 +109,30 @@ void bind_host(nb::module_ &m) {
         }, "host"_a, "port"_a, "stride"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a,
              "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "The same behind a UDP endpoint of its own. Returns its place, and the port.")
+        .def("add_stream", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder,
+                              int64_t cycle_ns, int64_t budget_ns, int policy, std::shared_ptr<Detectors> first,
+                              std::shared_ptr<Detectors> steady, std::shared_ptr<Detectors> last, int32_t observables,
+                              const qdeck::Model &model, int32_t window, int32_t commit) {
+            nb::gil_scoped_release release;
+            auto windows = std::make_shared<qdeck::Windows>(model, qdeck::WindowSettings{window, commit}, [](const qdeck::Model &part) {
+                return std::make_unique<qdeck::Matching>(part);
+            });
+            auto loaded = std::make_unique<qdeck::Loaded>();
+            loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
+            loaded->keeps = std::move(windows);
+            qdeck::Seating seating = qdeck::seat_stream({first, steady, last}, observables, std::move(loaded));
+            seating.name = name;
+            seating.decoder = decoder;
+            seating.cycle_ns = cycle_ns;
+            seating.budget_ns = budget_ns;
+            seating.policy = static_cast<uint64_t>(policy);
+            std::vector<qdeck::Seating> seats;
+            seats.push_back(std::move(seating));
+            return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
+                            rings.shape(qdeck::Way::up).wakes)[0];
+        }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "first"_a, "steady"_a,
+             "last"_a, "observables"_a, "model"_a, "window"_a, "commit"_a,
+             "Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.")
         .def("remove", &Host::remove, nb::call_guard<nb::gil_scoped_release>(), "place"_a)
         .def("start", &Host::start, nb::call_guard<nb::gil_scoped_release>())
         .def("stop", &Host::stop, nb::call_guard<nb::gil_scoped_release>())

@@ -43,7 +43,12 @@ struct Controller::Line {
         tally.epoch.assign(all, 0);
         tally.gap_ns.assign(all, 0);
     }
-    int64_t volumes() const noexcept { return feed.shots * feed.laps; }
+    int64_t volumes() const noexcept { return feed.shots * feed.laps + (feed.closing_bits != 0); }
+    // Of a round: shots and rounds in one number, or, without shots, rounds alone.
+    uint64_t counter(int64_t of, size_t at_round) const noexcept {
+        return feed.endless ? static_cast<uint64_t>(of) : static_cast<uint64_t>(of) << 16 | at_round;
+    }
+    bool closing() const noexcept { return feed.closing_bits && volume + 1 == volumes(); }
 };
 
 size_t Feed::volume_bytes() const noexcept {
@@ -57,13 +62,17 @@ void Feed::check() const {
     if (round_bits.empty() || round_bits.size() > 65'000) refuse("has 1 to 65000 rounds in a volume");
     if (std::count(round_bits.begin(), round_bits.end(), 0u)) refuse("has at least one measurement in each round");
     if (shots < 1 || laps < 1) refuse("has at least one shot and one lap");
-    if (bits.size() != static_cast<size_t>(shots) * volume_bytes())
-        refuse("of " + std::to_string(shots) + " shots has " + std::to_string(shots * static_cast<int64_t>(volume_bytes())) +
-               " bytes of measurements, not " + std::to_string(bits.size()));
+    if (endless && (round_bits.size() != 1 || !closing_bits || laps != 1 || !stream))
+        refuse("without end has one kind of round, one lap and a readout that closes the stream");
+    if (closing_bits && !endless) refuse("that is closed by bits of its own is one without end");
+    const size_t bytes = static_cast<size_t>(shots) * volume_bytes() + (closing_bits + 7) / 8;
+    if (bits.size() != bytes)
+        refuse("of " + std::to_string(shots) + " shots has " + std::to_string(bytes) + " bytes of measurements, not " +
+               std::to_string(bits.size()));
     if (observables < 1 || observables > 64) refuse("has 1 to 64 observables");
     for (const auto *answers : {&expected, &actual})
-        if (!answers->empty() && answers->size() != static_cast<size_t>(shots))
-            refuse("has one expected and one actual answer for each shot, or none");
+        if (!answers->empty() && answers->size() != static_cast<size_t>(endless ? 1 : shots))
+            refuse("has one expected and one actual answer for each shot (of an endless stream, for its end), or none");
 }
 
 Controller::Controller(const Pace &pace) : pace_(pace) {
@@ -79,6 +88,8 @@ void Controller::add(Feed feed, Producer up, Consumer down) {
 }
 
 const Tally &Controller::tally(size_t feed) const noexcept { return lines_[feed]->tally; }
+
+size_t Controller::rounds_of(size_t feed) const noexcept { return lines_[feed]->feed.round_bits.size(); }
 
 int64_t Controller::look() noexcept {
     const int64_t now = now_ns(), gap = now - looked_ns_;
@@ -105,7 +116,7 @@ void Controller::drain(Line &line) noexcept {
         Tally &tally = line.tally;
         const bool push = pace_.dialect == Dialect::push;
         const size_t rounds = line.feed.round_bits.size() - (push ? 1 : 0);
-        const auto wanted = static_cast<uint32_t>((static_cast<uint64_t>(line.oldest) << 16) | rounds);
+        const auto wanted = static_cast<uint32_t>(line.counter(line.oldest, rounds));
         // A quiet enqueue is answered only when it was refused: nobody waits for that.
         if (line.unread && (!push || response.request_id == wanted || response.request_id >= SWAP)) {
             line.unread--;
@@ -120,7 +131,8 @@ void Controller::drain(Line &line) noexcept {
                 uint64_t answer = 0;
                 std::memcpy(&answer, response.result.data(), std::min<size_t>(response.result.size(), 8));
                 const int64_t reaction = now - sent.published_ns;
-                const auto shot = static_cast<size_t>(line.oldest % line.feed.shots);
+                const bool final = !line.feed.endless || line.oldest + 1 == line.volumes();
+                const auto shot = line.feed.endless ? 0 : static_cast<size_t>(line.oldest % line.feed.shots);
                 tally.shots++;
                 tally.corrections[index] = answer;
                 tally.reaction_ns[index] = static_cast<uint32_t>(std::min<int64_t>(reaction, NO_REACTION - 1));
@@ -128,8 +140,8 @@ void Controller::drain(Line &line) noexcept {
                 tally.epoch[index] = response.tell.epoch;
                 if (line.last_epoch >= 0 && line.last_epoch != response.tell.epoch) tally.epochs++;
                 line.last_epoch = response.tell.epoch;
-                if (!line.feed.expected.empty()) tally.differ += answer != line.feed.expected[shot];
-                if (!line.feed.actual.empty()) tally.logical_errors += answer != line.feed.actual[shot];
+                if (final && !line.feed.expected.empty()) tally.differ += answer != line.feed.expected[shot];
+                if (final && !line.feed.actual.empty()) tally.logical_errors += answer != line.feed.actual[shot];
                 tally.heuristic += (response.tell.flags & tell::heuristic) != 0;
                 if (line.oldest >= pace_.warm_shots) {
                     tally.reaction.record(reaction);
@@ -153,13 +165,17 @@ void Controller::drain_all() noexcept {
 }
 
 void Controller::publish(Line &line) noexcept {
-    const size_t bits = line.feed.round_bits[line.round], bytes = (bits + 7) / 8;
+    const bool closing = line.closing();
+    const size_t bits = closing ? line.feed.closing_bits : line.feed.round_bits[line.round], bytes = (bits + 7) / 8;
     const bool last = line.round + 1 == line.feed.round_bits.size();
-    const auto counter = static_cast<int64_t>((static_cast<uint64_t>(line.volume) << 16) | line.round);
+    const auto counter = static_cast<int64_t>(line.counter(line.volume, line.round));
     const bool push = pace_.dialect == Dialect::push;
     const uint8_t *from = line.feed.bits.data() + static_cast<size_t>(line.lap_shot) * line.volume_bytes + line.at;
     const Enqueue enqueue{line.feed.decoder, counter, 0, static_cast<int64_t>(bits), {from, bytes}};
-    const uint8_t flags = push ? static_cast<uint8_t>(ask::quiet | ask::ordered | (last ? ask::push | ask::tell : 0)) : 0;
+    uint8_t flags = push ? ask::ordered : 0;
+    if (push && !line.feed.endless) flags |= last ? ask::quiet | ask::push | ask::tell : ask::quiet;
+    if (push && line.feed.endless) flags |= closing ? ask::push | ask::tell : ask::tell;
+    if (closing || (last && line.feed.stream && !line.feed.endless)) flags |= ask::close;
     const Room room = line.up.reserve();
     const int64_t now = look();
     line.up.publish(write_enqueue(room, static_cast<uint32_t>(counter), static_cast<uint64_t>(now), enqueue, flags));
@@ -187,7 +203,7 @@ void Controller::publish(Line &line) noexcept {
     outstanding_++;
     line.round = line.at = 0;
     line.volume++;
-    if (++line.lap_shot == line.feed.shots) line.lap_shot = 0;
+    if (++line.lap_shot == line.feed.shots && !line.feed.endless) line.lap_shot = 0;
     line.tally.most_outstanding = std::max(line.tally.most_outstanding, line.volume - line.oldest);
 }
 
@@ -221,6 +237,11 @@ void Controller::ask_for_swap(Line &line) noexcept {
 }
 
 void Controller::pause(Line &line) noexcept {
+    const int64_t until = now_ns() + pace_.timeout_ns;
+    while (line.unread && looked_ns_ < until) {  // what is under way is answered first
+        drain(line);
+        look();
+    }
     sleep_until(now_ns() + pace_.pause_ns);
     greet(line, false);
     line.next_ns = looked_ns_ + pace_.cycle_ns;
@@ -286,14 +307,16 @@ void Controller::run(const std::atomic<bool> *stop) {
             throw std::runtime_error("no answer for " + std::to_string(pace_.timeout_ns / 1'000'000) +
                                      " ms in the middle of a run: was the host stopped?");
     };
+    int64_t next_pause = pace_.pause_every_shots;
     // Each pass is a cycle: it publishes one round of each feed whose turn it is.
     for (int64_t end = start + pace_.cycle_ns; busy && !stopped(); end += pace_.cycle_ns) {
         for (const auto &each : lines_) {
             Line &line = *each;
             if (line.volume == line.volumes() || (line.next_ns >= end && lines_.size() > 1)) continue;
-            if (pace_.pause_every_shots && line.round == 0 && line.volume && line.oldest == line.volume &&
-                line.volume % pace_.pause_every_shots == 0 && lines_.size() == 1)
+            if (pace_.pause_every_shots && lines_.size() == 1 && line.round == 0 && line.volume >= next_pause) {
+                next_pause = line.volume + pace_.pause_every_shots;
                 pause(line);
+            }
             if (!due(line)) {
                 patient();
                 continue;

@@ -52,6 +52,11 @@ struct Feed {
     int64_t laps = 1;                  // go through all shots this many times
     int32_t observables = 1;
     int64_t phase_ns = 0;
+    // For patches that decode streams. A volume is then a whole stream, closed by its last round; or, if `endless`, shots
+    // are the rounds of a single stream, each answered on its own, and the last `closing_bits` of `bits` close it.
+    bool stream = false;
+    bool endless = false;
+    uint32_t closing_bits = 0;
     std::vector<uint64_t> expected;    // what another decoder answers, by shot
     std::vector<uint64_t> actual;      // what was flipped in truth, by shot
 
@@ -99,6 +104,7 @@ public:
 
     size_t feeds() const noexcept { return lines_.size(); }
     const Tally &tally(size_t feed) const noexcept;
+    size_t rounds_of(size_t feed) const noexcept;
     int64_t ran_ns() const noexcept { return ran_ns_; }
     uint64_t gaps() const noexcept { return gaps_; }  // longer than `gap_ns`, in this thread
     int64_t lost_ns() const noexcept { return lost_ns_; }

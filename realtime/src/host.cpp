@@ -247,10 +247,11 @@ bool Host::examine() noexcept {
 void Host::account(Seat &seat, const Outcome &outcome, const Stamps &stamps) noexcept {
     PatchLedger &page = *seat.ledger;
     Probe &probe = *seat.seating.probe;
-    const auto shot = static_cast<uint64_t>(outcome.counter) >> 16;
+    // A stream's rounds have a deadline each; a volume is known by the shot of its counter.
+    const auto shot = static_cast<uint64_t>(outcome.counter) >> (probe.endless() ? 0 : 16);
     bump(page.shots);
     page.epoch.store(probe.epoch(), std::memory_order_relaxed);
-    if (outcome.failed) bump(page.failures);
+    page.failures.store(seat.seating.patch->stats().failures, std::memory_order_relaxed);
     if (probe.heuristic()) bump(page.heuristic);
     const int64_t reaction = stamps.answered - (stamps.published ? stamps.published : stamps.seen);
     page.reaction.record(reaction);

@@ -21,6 +21,7 @@ public:
 
     // Between two volumes of `patch`, when `slot().pending()`.
     virtual void swap(Patch &patch) noexcept = 0;
+    virtual bool endless() const noexcept { return false; }
     // Whether the last volume can be decoded again: its defects are at hand.
     virtual bool again() const noexcept { return false; }
     virtual std::span<const int32_t> defects() const noexcept { return {}; }
@@ -69,6 +70,7 @@ public:
     Committed round(std::span<const int32_t> defects) noexcept override;
     Committed close(std::span<const int32_t> defects) noexcept override;
 
+    bool endless() const noexcept override { return true; }
     void swap(Patch &patch) noexcept override;
 
 private:

@@ -29,7 +29,8 @@ def prepared(code: str, distance: int, p: float, many: int, seed: int = 1) -> tu
 
 @pytest.mark.parametrize("plain", [False, True], ids=["push", "plain"])
 @pytest.mark.parametrize(
-    ("code", "distance", "p"), [("surface", 3, 5e-3), ("surface", 5, 5e-3), ("surface-x", 5, 5e-3), ("repetition", 7, 2e-2)]
+    ("code", "distance", "p"),
+    [("surface", 3, 5e-3), ("surface", 5, 5e-3), ("surface-x", 5, 5e-3), ("repetition", 7, 2e-2)],
 )
 def test_corrections_are_pymatchings(code: str, distance: int, p: float, plain: bool) -> None:
     exp, shots, expected, weights, compiled = prepared(code, distance, p, 1500)
@@ -183,13 +184,15 @@ def test_admission_is_by_measured_cost() -> None:
     cheap = (100.0, 800.0, 1000.0, 6, 1_000_000, 100_000)
     assert _hot.refusal([cheap] * 50, cheap) == ""
     assert "end a volume together" in _hot.refusal([cheap] * 120, cheap)
-    assert "all 9 together" in _hot.refusal([(100.0, 800.0, 1000.0, 6, 2_000, 10_000_000)] * 8, (0.0, 1e4, 1e4, 1, 20_000, 10**9))
+    assert "all 9 together" in _hot.refusal(
+        [(100.0, 800.0, 1000.0, 6, 2_000, 10_000_000)] * 8, (0.0, 1e4, 1e4, 1, 20_000, 10**9)
+    )
 
 
 def test_the_bench_closes_the_loop_and_reports_it() -> None:
     lines: list[str] = []
     report = bench(
-        quick=True, cases=[Case("surface", 3, 5e-3, 600, 2), Case("repetition", 5, 1e-2, 600, 1, True)], swaps=20,
+        quick=True, cases=[Case("surface", 3, 5e-3, 600, 2), Case("repetition", 5, 1e-2, 600, 1, True)], swaps=20, rounds=2000,
         holding=[3], tell=lines.append, fifo=0,
     )  # fmt: skip
     assert [row.differ - row.near_ties for row in report.rows] == [0, 0]
@@ -202,5 +205,8 @@ def test_the_bench_closes_the_loop_and_reports_it() -> None:
     text = markdown(report)
     assert "| surface d=3 p=0.005 | 800 |" in text
     assert "Hot swaps, d=5" in text
-    assert len(lines) == 5
+    assert report.streams is not None
+    assert report.streams.lost_rounds == report.streams.failures == 0
+    assert report.streams.short_differ <= 2
+    assert len(lines) == 6
     assert msgspec.json.decode(msgspec.json.encode(report), type=type(report)).rows[0].name == report.rows[0].name

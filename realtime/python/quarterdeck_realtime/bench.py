@@ -16,11 +16,11 @@ import numpy as np
 
 from quarterdeck_realtime import _hot
 from quarterdeck_realtime.closed_loop import Block, ClosedLoop, Side, side_of
-from quarterdeck_realtime.codes import Experiment, Shots, experiment
+from quarterdeck_realtime.codes import Shots, code_circuit, experiment
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.profiles import PROFILES, Cores, choose_cores
 
-__all__ = ["Case", "Holding", "Jitter", "Report", "Row", "Swaps", "bench", "markdown"]
+__all__ = ["Case", "Holding", "Jitter", "Report", "Row", "Streams", "Swaps", "bench", "markdown"]
 
 Tell = Callable[[str], None]
 SEED = 20_000
@@ -105,6 +105,25 @@ class Holding(msgspec.Struct, frozen=True):
     late_rounds_share: float  # of the controller: above some per cent it is the limit, not the host
 
 
+class Streams(msgspec.Struct, frozen=True):
+    """Sliding windows: streams of 100 rounds beside PyMatching, and one of very many rounds for its backlog."""
+
+    distance: int
+    p: float
+    window: int
+    commit: int
+    short: Side  # the closing answers of streams of 100 rounds
+    short_differ: int  # from PyMatching, which decodes each stream as a whole
+    logical_errors: int
+    logical_errors_pymatching: int
+    rounds: int  # of the long stream
+    long: Side  # every round of it, from its publishing to its acknowledgement, with all decoding that it set off
+    most_outstanding: int  # rounds without an acknowledgement at any one time
+    lost_rounds: int
+    late_rounds: int
+    failures: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """A whole run."""
 
@@ -117,6 +136,7 @@ class Report(msgspec.Struct, frozen=True):
     warnings: list[str]
     jitter: Jitter
     rows: list[Row]
+    streams: Streams | None = None
     swaps: Swaps | None = None
     holding: list[Holding] = []
 
@@ -256,15 +276,55 @@ def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) ->
     ), warnings
 
 
+def run_streams(
+    distance: int, p: float, rounds: int, shots: int, seed: int, fifo: int = 40
+) -> tuple[Streams, list[str]]:
+    """Many short streams, then a long one, through windows of 14 rounds that advance by 7 (for d=5)."""
+    window, commit = 3 * distance - 1, (3 * distance - 1) // 2
+    exp = experiment("surface", distance, p, rounds=100)
+    sampled = exp.sample(shots, seed)
+    expected, _ = exp.expected(sampled)
+    long = code_circuit("surface", distance, rounds, p).compile_sampler(seed=seed).sample(1, bit_packed=True)[0]
+    widths = exp.round_bits[0], exp.round_bits[-1]
+    bits = np.unpackbits(long, count=rounds * widths[0] + widths[1], bitorder="little")
+    rows = np.packbits(bits[: -widths[1]].reshape(rounds, widths[0]), axis=1, bitorder="little")
+    closing = np.packbits(bits[-widths[1] :], bitorder="little").tolist()
+    with ClosedLoop(fifo=fifo) as loop:
+        seat = loop.seat_stream(exp.name, exp, window, commit)
+        loop.start()
+        short = loop.run(seat, sampled, expected, stream=True)
+        streamed = loop.run_rounds(seat, rows, closing, policy=2)
+        patch = loop.status().patches[0]
+        warnings = loop.warnings
+    return Streams(
+        distance=distance,
+        p=p,
+        window=window,
+        commit=commit,
+        short=side_of([short]),
+        short_differ=short.tally["differ"],
+        logical_errors=short.tally["logical_errors"],
+        logical_errors_pymatching=int((expected != sampled.observables).sum()),
+        rounds=rounds,
+        long=side_of([streamed]),
+        most_outstanding=streamed.tally["most_outstanding"],
+        lost_rounds=patch.lost_rounds,
+        late_rounds=streamed.tally["slipped"],
+        failures=patch.failures,
+    ), warnings
+
+
 def part_of(block: Block, shots: Any) -> Block:
     """Some of its reactions, whose misses are not explained again."""
     return Block(block.reaction_ns[shots], 0, dict.fromkeys(block.causes, 0), block.tally, block.ran_ns)
 
 
-def run_holding(distance: int, p: float, steps: list[int], seed: int, volumes: int = 12, fifo: int = 40) -> tuple[list[Holding], list[str]]:
+def run_holding(
+    distance: int, p: float, steps: list[int], seed: int, volumes: int = 12, fifo: int = 40
+) -> tuple[list[Holding], list[str]]:
     """More and more patches at 1 ms cycles on one core, spread over the phases of cycle and volume; admission's
     opinion beside what happened."""
-    profile = msgspec.structs.replace(PROFILES["neutral-atom"], budget_us=100.0, spin_us=-1.0, policy="defer")
+    profile = msgspec.structs.replace(PROFILES["neutral-atom"], spin_us=-1.0, policy="defer")
     exp = experiment("surface", distance, p)
     shots = exp.sample(400, seed)
     expected, _ = exp.expected(shots)
@@ -317,7 +377,8 @@ def run_holding(distance: int, p: float, steps: list[int], seed: int, volumes: i
                 p99_us=float(np.quantile(reactions, 0.99)),
                 differ=sum(tally["differ"] for tally in tallies),
                 lost=sum(tally["lost"] for tally in tallies),
-                late_rounds_share=sum(tally["slipped"] for tally in tallies) / sum(tally["rounds"] for tally in tallies),
+                late_rounds_share=sum(tally["slipped"] for tally in tallies)
+                / sum(tally["rounds"] for tally in tallies),
             )
         )
     return found, warnings
@@ -336,13 +397,17 @@ def machine() -> str:
 
 
 def bench(
-    quick: bool = False, cases: list[Case] | None = None, swaps: int | None = None, holding: list[int] | None = None,
+    quick: bool = False,
+    cases: list[Case] | None = None,
+    swaps: int | None = None,
+    rounds: int | None = None,
+    holding: list[int] | None = None,
     tell: Tell = lambda line: None, fifo: int = 40,
 ) -> Report:  # fmt: skip
     """Run everything; `tell` is called with a line after each step.
 
-    `quick`: a few cases with few shots, well under a minute. `cases`, `swaps` (0: none) and `holding` (numbers of patches)
-    replace what the full or quick run has. `fifo`: priority of both ends where that is allowed, 0 for none.
+    `quick`: a few cases with few shots, well under a minute. `cases`, `swaps` (0: none), `rounds` of the long
+    stream (0: none) and `holding` (numbers of patches) replace what the full or quick run has. `fifo`: priority of both ends where that is allowed, 0 for none.
     """
     start = time.perf_counter()
     cores = choose_cores()
@@ -370,13 +435,21 @@ def bench(
             f"{swapped.swaps} hot swaps: {swapped.lost_rounds} lost rounds, {swapped.lost_answers} lost answers, p99 "
             f"{swapped.swapped.p99_us:.2f} us (without {swapped.steady.p99_us:.2f})"
         )
+    streams = None
+    many = (100_000 if quick else 1_000_000) if rounds is None else rounds
+    if many:
+        streams, refused = run_streams(5, 1e-3, many, 300 if quick else 3000, SEED, fifo)
+        tell(
+            f"{many} rounds d=5 in one stream: p50 {streams.long.p50_us:.2f}, p99 {streams.long.p99_us:.2f} us, at most "
+            f"{streams.most_outstanding} rounds waiting; streams of 100 rounds: {streams.short_differ} unlike PyMatching's"
+        )
     held: list[Holding] = []
     steps = ([50] if quick else [250, 500, 1000, 1500]) if holding is None else holding
     if steps:
         held, refused = run_holding(7, 1e-3, steps, SEED, fifo=fifo)
         for step in held:
             tell(
-                f"{step.patches} patches d=7 at 1 ms: p99 {step.p99_us:.1f} us, {step.misses} of {step.shots} over 100 us, "
+                f"{step.patches} patches d=7 at 1 ms: p99 {step.p99_us:.1f} us, {step.misses} of {step.shots} over 1 ms, "
                 f"core busy {100 * step.busy_share:.0f} %"
             )
     return Report(
@@ -389,6 +462,7 @@ def bench(
         warnings=warnings,
         jitter=jitter,
         rows=rows,
+        streams=streams,
         swaps=swapped,
         holding=held,
     )
@@ -419,6 +493,19 @@ def markdown(report: Report) -> str:
             f"{null.p99_us:.2f} | {null.p999_us:.1f} | {row.p99_above_null_us:.2f} | {own.misses} | {null.misses} | {causes} | "
             f"{row.differ}{ties} | {row.logical_errors} ({row.logical_errors_pymatching}) |"
         )
+    if report.streams:
+        streams = report.streams
+        long, short = streams.long, streams.short
+        lines += [
+            "",
+            f"Streams, d={streams.distance}, p={streams.p:g}, windows of {streams.window} rounds that advance by "
+            f"{streams.commit}, exact matching in each. {streams.rounds} rounds in one stream: each round answered in p50 "
+            f"{long.p50_us:.2f}, p99 {long.p99_us:.2f}, p99.9 {long.p999_us:.1f} us, {long.misses} over 10 us; at most "
+            f"{streams.most_outstanding} rounds waiting, {streams.lost_rounds} lost. Streams of 100 rounds: closing answer "
+            f"in p50 {short.p50_us:.2f}, p99 {short.p99_us:.2f} us; {streams.short_differ} of {short.shots} unlike "
+            f"PyMatching's of the whole; {streams.logical_errors} logical errors (PyMatching's "
+            f"{streams.logical_errors_pymatching}).",
+        ]
     if report.swaps:
         swaps = report.swaps
         lines += [
@@ -431,7 +518,7 @@ def markdown(report: Report) -> str:
     if report.holding:
         lines += [
             "",
-            "Patches of d=7 at 1 ms cycles on one core, budget 100 us:",
+            "Patches of d=7 at 1 ms cycles on one core, budget 1 ms:",
             "",
             "| patches | admitted | core busy (foretold) | p50 us | p99 us | over budget | unlike PyMatching | rounds late |",
             "|---|---|---|---|---|---|---|---|",

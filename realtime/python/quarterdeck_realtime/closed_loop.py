@@ -12,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.codes import Experiment, Shots
+from quarterdeck_realtime.codes import Bytes, Experiment, Shots, stream_shape
+from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.profiles import PROFILES, Cores, Profile, choose_cores
 from quarterdeck_realtime.status import CAUSES, HostStatus, Ledger, Miss
 
@@ -52,7 +53,9 @@ class Block(msgspec.Struct, frozen=True):
     ran_ns: int
 
 
-def causes_of(reactions: Reactions, gaps: Reactions, host: dict[int, Miss], budget_ns: int, first: int) -> dict[str, int]:
+def causes_of(
+    reactions: Reactions, gaps: Reactions, host: dict[int, Miss], budget_ns: int, first: int
+) -> dict[str, int]:
     """The one cause of each reaction over the budget, as the controller saw it: its largest part.
 
     `host`: what the host put on record, by shot; `gaps`: what the machine took from the controller itself during each
@@ -90,7 +93,13 @@ class ClosedLoop:
     """
 
     def __init__(
-        self, profile: Profile | None = None, *, patches: int = 4, fifo: int = 40, cores: Cores | None = None, **host: Any
+        self,
+        profile: Profile | None = None,
+        *,
+        patches: int = 4,
+        fifo: int = 40,
+        cores: Cores | None = None,
+        **host: Any,
     ) -> None:
         self.profile = profile or PROFILES["superconducting"]
         self.cores = cores or choose_cores()
@@ -112,7 +121,9 @@ class ClosedLoop:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.host.stop()
         self.seats.clear()
         del self.host  # and its ledger
@@ -134,6 +145,28 @@ class ClosedLoop:
             shots=warm.detections,
         )
         self.seats.append((rings, experiment, place))
+        return place
+
+    def seat_stream(self, name: str, exp: Experiment, window: int, commit: int, slots: int = 1024) -> int:
+        """Seat a patch that streams the rounds of `exp`, in windows of exact matching; returns its place."""
+        shape = stream_shape(exp)
+        rings = _hot.Rings(slots, -(-(80 + shape.closing_bits // 8) // 64) * 64)
+        place: int = self.host.add_stream(
+            rings,
+            name=name,
+            decoder=len(self.seats),
+            cycle_ns=round(self.profile.cycle_us * 1e3),
+            budget_ns=round(self.profile.budget_us * 1e3),
+            policy=POLICIES.index(self.profile.policy),
+            first=_hot.Detectors(shape.round_bits, shape.first),
+            steady=_hot.Detectors(shape.round_bits, shape.steady, shape.reach),
+            last=_hot.Detectors(shape.closing_bits, shape.last, shape.reach),
+            observables=max(1, len(exp.readouts)),
+            model=model_of(exp.dem),
+            window=window,
+            commit=commit,
+        )
+        self.seats.append((rings, exp, place))
         return place
 
     def start(self) -> None:
@@ -164,9 +197,15 @@ class ClosedLoop:
         return _hot.Controller(**settings | pace)
 
     def run(
-        self, seat: int, shots: Shots, expected: npt.NDArray[np.uint64], warm_shots: int = 200, **pace: Any
+        self,
+        seat: int,
+        shots: Shots,
+        expected: npt.NDArray[np.uint64],
+        warm_shots: int = 200,
+        stream: bool = False,
+        **pace: Any,
     ) -> Block:
-        """Publish these shots to one patch, and account for each answer."""
+        """Publish these shots to one patch, and account for each answer. `stream`: each shot is a stream of its own."""
         rings, experiment, place = self.seats[seat]
         controller = self.controller(len(experiment.round_bits), warm_shots, **pace)
         controller.add(
@@ -177,11 +216,37 @@ class ClosedLoop:
             observables=max(1, len(experiment.readouts)),
             expected=expected,
             actual=shots.observables,
+            stream=stream,
         )
+        return self._account(controller, place, warm_shots, stream)
+
+    def run_rounds(self, seat: int, rounds: Bytes, closing: list[int], warm_rounds: int = 1000, **pace: Any) -> Block:
+        """Publish the rounds (rows of bytes) of one stream, which the `closing` bytes end; each is a shot of the block."""
+        rings, experiment, place = self.seats[seat]
+        shape = stream_shape(experiment)
+        controller = self.controller(1, warm_rounds, **pace)
+        nobody = np.empty(0, np.uint64)
+        controller.add(
+            rings,
+            decoder=seat,
+            round_bits=[shape.round_bits],
+            bits=rounds,
+            observables=max(1, len(experiment.readouts)),
+            expected=nobody,
+            actual=nobody,
+            stream=True,
+            closing=closing,
+            closing_bits=shape.closing_bits,
+        )
+        return self._account(controller, place, warm_rounds, True)
+
+    def _account(self, controller: Any, place: int, warm_shots: int, stream: bool) -> Block:
         with Ledger(self.name) as ledger:
             before = int(ledger.head["missed"])
             self.warn(controller.run(_hot.Wishes(core=self.cores.controller, fifo=self.fifo)))
-            host = {miss.shot: miss for miss in ledger.misses(before) if miss.place == place}
+            # A stream's round is known to the host by its counter, a volume by its shot: of a stream the last round counts.
+            shift = 16 if stream and controller.rounds_of(0) > 1 else 0
+            host = {miss.shot >> shift: miss for miss in ledger.misses(before) if miss.place == place}
         tally = controller.tally(0)
         reactions, gaps = tally["reaction_ns"][warm_shots:], tally["gap_ns"][warm_shots:]
         kept = reactions != NO_REACTION

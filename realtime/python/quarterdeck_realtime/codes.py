@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pymatching
 import stim
 
-__all__ = ["Experiment", "Shots", "code_circuit", "experiment"]
+__all__ = ["Experiment", "Shots", "StreamShape", "code_circuit", "experiment", "stream_shape"]
 
 Bits = npt.NDArray[np.bool_]
 Masks = npt.NDArray[np.uint64]
@@ -91,7 +91,9 @@ class Experiment(msgspec.Struct, frozen=True):
         """The measurements as they go into frames: shots x bytes, each round starting at a byte, LSB first."""
         ends = np.cumsum(self.round_bits)
         parts = np.split(shots.measurements, ends[:-1], axis=1)
-        return np.ascontiguousarray(np.concatenate([np.packbits(part, axis=1, bitorder="little") for part in parts], axis=1))
+        return np.ascontiguousarray(
+            np.concatenate([np.packbits(part, axis=1, bitorder="little") for part in parts], axis=1)
+        )
 
     def outcomes(self, shots: Shots) -> Bytes:
         """The measurements as `enqueue_outcomes` has them: shots x measurements, 0, 1, or 2 for a lost atom."""
@@ -107,6 +109,35 @@ class Experiment(msgspec.Struct, frozen=True):
         found: Any = self.reference().decode_batch(shots.detections, return_weights=True)
         predictions, weights = found
         return masks(predictions), weights
+
+
+class StreamShape(msgspec.Struct, frozen=True):
+    """The detectors of a stream of rounds: measurements within the round, below 0 for those of the rounds before."""
+
+    round_bits: int
+    closing_bits: int  # of the readout that ends the stream
+    reach: int  # how far back, in measurements
+    first: list[list[int]]
+    steady: list[list[int]]
+    last: list[list[int]]
+
+
+def stream_shape(exp: Experiment) -> StreamShape:
+    """The shape of the streams of which `exp`, with four rounds or more, is a short one.
+
+    Raises ValueError where rounds are not alike.
+    """
+    starts = np.concatenate([[0], np.cumsum(exp.round_bits)])
+    rows: list[list[list[int]]] = [[] for _ in exp.round_bits]
+    for row in exp.detectors:
+        at = int(np.searchsorted(starts, max(row), side="right")) - 1
+        rows[at].append([measurement - int(starts[at]) for measurement in row])
+    if len(rows) < 5 or len(set(exp.round_bits[:-1])) > 1 or any(each != rows[1] for each in rows[2:-1]):
+        raise ValueError(
+            f"{exp.name}: a stream needs rounds that are alike, and an experiment with at least four of them."
+        )
+    reach = -min(min(row) for row in rows[1] + rows[-1])
+    return StreamShape(exp.round_bits[0], exp.round_bits[-1], max(0, reach), rows[0], rows[1], rows[-1])
 
 
 def masks(rows: npt.NDArray[Any]) -> Masks:

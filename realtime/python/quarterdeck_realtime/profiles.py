@@ -41,5 +41,7 @@ def choose_cores() -> Cores:
     """The first and the last core that this process may use, or none where there is only one."""
     allowed = sorted(os.sched_getaffinity(0))
     if len(allowed) < 2:
-        return Cores(-1, -1, ["There is only one core for controller and host: they take turns, and figures say little."])
+        return Cores(
+            -1, -1, ["There is only one core for controller and host: they take turns, and figures say little."]
+        )
     return Cores(allowed[0], allowed[-1], [])

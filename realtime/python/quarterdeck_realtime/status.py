@@ -179,7 +179,9 @@ class Ledger:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def close(self) -> None:
@@ -269,7 +271,11 @@ class Ledger:
 def _fields(record: np.dtype[Any]) -> dict[str, list[Any]]:
     names = list(record.names or ())
     fields = record.fields or {}
-    return {"names": names, "formats": [fields[name][0] for name in names], "offsets": [fields[name][1] for name in names]}
+    return {
+        "names": names,
+        "formats": [fields[name][0] for name in names],
+        "offsets": [fields[name][1] for name in names],
+    }
 
 
 def prometheus(status: HostStatus) -> str:

@@ -1,0 +1,33 @@
+// Sliding windows (window.h) behind the protocol of streams (stream.h): a layer is a round.
+#pragma once
+
+#include <memory>
+
+#include "stream.h"
+#include "window.h"
+
+namespace qdeck {
+
+class WindowStream final : public StreamDecoder {
+public:
+    // `windows` must outlive it.
+    explicit WindowStream(const Windows &windows) : stream_(windows) {}
+    void begin() noexcept override { stream_.begin(); }
+    Committed round(std::span<const int32_t> defects) noexcept override {
+        stream_.add(defects);
+        return committed();
+    }
+    Committed close(std::span<const int32_t> defects) noexcept override {
+        stream_.add(defects, true);
+        return committed();
+    }
+
+private:
+    Committed committed() const noexcept {
+        const Answer answer = stream_.answer();
+        return {answer.observables, stream_.progress().committed, answer.quality == Quality::failed};
+    }
+    Stream stream_;
+};
+
+}  // namespace qdeck
