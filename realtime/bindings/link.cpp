@@ -257,13 +257,17 @@ void bind_server(nb::module_ &m) {
         }, "bits"_a, "The detectors that fire for a volume's measurements.");
     nb::class_<Seat>(m, "VolumePatch", "One logical qubit that is decoded volume by volume.")
         .def("__init__", [](Seat *self, std::shared_ptr<Detectors> detectors, int32_t observables,
-                            std::shared_ptr<Compiled> compiled, bool ordered) {
+                            std::shared_ptr<Compiled> compiled, bool ordered, std::vector<std::vector<int32_t>> lost,
+                            std::vector<std::vector<int32_t>> heralds) {
             auto decoder = compiled->decoder();
             auto patch = std::make_unique<VolumePatch>(std::move(detectors), observables, *decoder);
             patch->order(ordered);
+            patch->losses({std::move(lost), std::move(heralds)});
             new (self) Seat{std::move(compiled), std::move(decoder), std::move(patch)};
-        }, "detectors"_a, "observables"_a, "compiled"_a, "ordered"_a = false,
-             "`ordered`: find gaps in the counters of all clients, also of those that do not ask for it.")
+        }, "detectors"_a, "observables"_a, "compiled"_a, "ordered"_a = false, "lost"_a = nb::list(), "heralds"_a = nb::list(),
+             "`ordered`: find gaps in the counters of all clients, also of those that do not ask for it. `lost`, `heralds`: "
+             "for each measurement the edges of the model that are erased by its outcome 2 (a lost atom), or by a 1 where it "
+             "only tells of losses; empty for none. Raises ValueError.")
         .def_prop_ro("stats", [](const Seat &self) { return stats_of(self.patch->stats()); });
     nb::class_<Desk>(m, "Dispatcher", "Answers frames.")
         .def(nb::init<>())

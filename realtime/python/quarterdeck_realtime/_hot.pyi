@@ -345,9 +345,9 @@ class Detectors:
 class VolumePatch:
     """One logical qubit that is decoded volume by volume."""
 
-    def __init__(self, detectors: Detectors, observables: int, compiled: Compiled, ordered: bool = False) -> None:
+    def __init__(self, detectors: Detectors, observables: int, compiled: Compiled, ordered: bool = False, lost: Sequence[Sequence[int]] = [], heralds: Sequence[Sequence[int]] = []) -> None:
         """
-        `ordered`: find gaps in the counters of all clients, also of those that do not ask for it.
+        `ordered`: find gaps in the counters of all clients, also of those that do not ask for it. `lost`, `heralds`: for each measurement the edges of the model that are erased by its outcome 2 (a lost atom), or by a 1 where it only tells of losses; empty for none. Raises ValueError.
         """
 
     @property
