@@ -1,5 +1,5 @@
-// A server without deadlines: hands the frames of several links to one dispatcher. What `qdeck realtime run --transport
-// udp` runs, and what tests talk to; the host with stamps, swaps and accounts is in host.h.
+// The smallest host: hands the frames of several links to one dispatcher, and keeps no account of time. For tests of links,
+// and for programs that want no more; the host with deadlines, swaps and accounts is in host.h.
 #pragma once
 
 #include <atomic>

@@ -11,18 +11,25 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import stim
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime._hot import Frames, Matching, Rings, Server, UdpClient, VolumePatch, Way
+from quarterdeck_realtime._hot import (
+    Detectors,
+    Dispatcher,
+    Frames,
+    Matching,
+    Rings,
+    Server,
+    UdpClient,
+    VolumePatch,
+    Way,
+)
 from quarterdeck_realtime.client import Client, Refused, RingLink, UdpLink
 from quarterdeck_realtime.model import model_of
-from quarterdeck_realtime.server import Served, serve
 
 BITS = 8  # ancillas of the distance 3 code
 
@@ -33,61 +40,61 @@ def circuit() -> stim.Circuit:
     return stim.Circuit.generated("surface_code:rotated_memory_z", distance=3, rounds=3, **noise)
 
 
-@pytest.fixture(scope="module")
-def qubits(circuit: stim.Circuit) -> list[Served]:
-    rows: list[list[int]] = []
-    come = 0
-    for instruction in circuit.flattened():
-        come += instruction.num_measurements
-        if instruction.name == "DETECTOR":
-            rows.append([come + target.value for target in instruction.targets_copy()])
-    compiled = matching_of(circuit)
-    return [Served(decoder=decoder, rows=rows, observables=1, compiled=compiled) for decoder in (0, 5)]
-
-
 def matching_of(circuit: stim.Circuit) -> Matching:
     return Matching(model_of(circuit.detector_error_model(decompose_errors=True)))
 
 
+class Host:
+    """A server in a thread, with the decoders 0 and 5."""
+
+    def __init__(self, circuit: stim.Circuit) -> None:
+        rows: list[list[int]] = []
+        come = 0
+        for instruction in circuit.flattened():
+            come += instruction.num_measurements
+            if instruction.name == "DETECTOR":
+                rows.append([come + target.value for target in instruction.targets_copy()])
+        dispatcher, compiled = Dispatcher(), matching_of(circuit)
+        for decoder in (0, 5):
+            dispatcher.add(decoder, VolumePatch(Detectors(come, rows), 1, compiled))
+        self.server = Server(dispatcher)
+        self._thread = threading.Thread(target=self._run)
+
+    def udp(self, stride: int = 256, links: int = 1) -> list[int]:
+        """Starts it with so many UDP endpoints; their ports."""
+        ports = [self.server.add_udp(stride=stride)[1] for _ in range(links)]
+        self._thread.start()
+        return ports
+
+    def rings(self, stride: int = 512) -> Rings:
+        """Starts it with a pair of rings."""
+        rings = Rings(64, stride, True, True)
+        self.server.add_rings(rings)
+        self._thread.start()
+        return rings
+
+    def stop(self) -> None:
+        self.server.stop()
+        self._thread.join(10)
+        assert not self._thread.is_alive()
+
+    def _run(self) -> None:
+        while not self.server.stopped:
+            self.server.run(1.0, 20e-6)
+
+
 @pytest.fixture
-def running(qubits: list[Served]) -> Iterator[Any]:
-    """Starts servers; gives their readiness lines."""
-    over = threading.Event()
-    threads: list[threading.Thread] = []
-    lines: list[str] = []
-
-    def start(**settings: Any) -> str:
-        ready = threading.Event()
-
-        def say(line: str) -> None:
-            lines.append(line)
-            ready.set()
-
-        settings |= {"say": say, "going": lambda: not over.is_set()}
-        thread = threading.Thread(target=serve, args=(qubits,), kwargs=settings)
-        thread.start()
-        threads.append(thread)
-        assert ready.wait(10)
-        return lines[-1]
-
-    yield start
-    over.set()
-    for thread in threads:
-        thread.join(10)
-        assert not thread.is_alive()
-    assert len([line for line in lines if line.startswith("QEC_DECODING_SERVER_RING decoder=")]) == 2 * len(threads)
-
-
-def ports(line: str) -> dict[int, int]:
-    words = dict(word.split("=") for word in line.split()[1:])
-    return {int(key[4:]): int(value) for key, value in words.items() if key.startswith("ring")}
+def host(circuit: stim.Circuit) -> Iterator[Host]:
+    made = Host(circuit)
+    yield made
+    made.stop()
 
 
 def decode_all(client: Client, decoder: int, circuit: stim.Circuit, batches: bool, shots: int = 60) -> None:
     """Every answer is that of the same decoder offline."""
     measurements = circuit.compile_sampler(seed=4).sample(shots)
     detections, _ = circuit.compile_m2d_converter().convert(measurements=measurements, separate_observables=True)
-    expected, _ = matching_of(circuit).decode_batch(np.ascontiguousarray(detections))
+    expected = matching_of(circuit).decode_batch(np.ascontiguousarray(detections))[0]
     for shot, row in enumerate(measurements):
         rounds = [row[start : start + BITS] for start in range(0, 3 * BITS, BITS)] + [row[3 * BITS :]]
         counter = shot << 16
@@ -104,14 +111,11 @@ def decode_all(client: Client, decoder: int, circuit: stim.Circuit, batches: boo
         assert pushed.told is not None and pushed.told.epoch == 0 and not pushed.told.late
 
 
-def test_volumes_over_udp(running: Any, circuit: stim.Circuit) -> None:
-    line = running(slot_size=512)
-    assert line.startswith("QEC_DECODING_SERVER_READY port=")
-    where = ports(line)
-    assert set(where) == {0, 5} and f"port={where[0]} transport=udp" in line
-    plain = Client(UdpLink(where[0], stride=512, pad=True))
+def test_volumes_over_udp(host: Host, circuit: stim.Circuit) -> None:
+    first, second = host.udp(512, 2)
+    plain = Client(UdpLink(first, stride=512, pad=True))
     decode_all(plain, 0, circuit, batches=False)
-    quick = Client(UdpLink(where[5], stride=512), ordered=True)
+    quick = Client(UdpLink(second, stride=512), ordered=True)
     decode_all(quick, 5, circuit, batches=True)
     assert quick.heartbeat(5) > 0
     stats = quick.stats(5)
@@ -125,9 +129,9 @@ def test_volumes_over_udp(running: Any, circuit: stim.Circuit) -> None:
         quick.enqueue(5, 0, np.zeros(5000))
 
 
-def test_full_slots_are_answered_with_full_slots(running: Any) -> None:
+def test_full_slots_are_answered_with_full_slots(host: Host) -> None:
     """As CUDA-Q's own sender ships them."""
-    port = ports(running())[0]
+    [port] = host.udp()
     reset = Frames.reset(0, 77)
     for pad, length in ((True, 256), (False, 24)):
         client = UdpClient("127.0.0.1", port, 256, pad)
@@ -138,9 +142,9 @@ def test_full_slots_are_answered_with_full_slots(running: Any) -> None:
         assert not any(answer[24:])
 
 
-def test_lost_datagrams_are_noticed_and_repeated(running: Any, circuit: stim.Circuit) -> None:
+def test_lost_datagrams_are_noticed_and_repeated(host: Host, circuit: stim.Circuit) -> None:
     """A link that loses and repeats frames in both directions: all volumes come out right."""
-    port = ports(running())[0]
+    [port] = host.udp()
     chance = np.random.default_rng(3)
 
     class Bad(UdpLink):
@@ -168,8 +172,8 @@ def test_lost_datagrams_are_noticed_and_repeated(running: Any, circuit: stim.Cir
     assert refused.value.status == 6 and "missing" in str(refused.value)
 
 
-def test_failures_latch_until_reset(running: Any) -> None:
-    client = Client(UdpLink(ports(running())[0]))
+def test_failures_latch_until_reset(host: Host) -> None:
+    client = Client(UdpLink(*host.udp()))
     assert client.enqueue(0, 0, [1] * 33).status == 0
     with pytest.raises(Refused) as refused:
         client.enqueue(0, 0, [1])
@@ -183,23 +187,19 @@ def test_failures_latch_until_reset(running: Any) -> None:
     assert not client.get_corrections(0, 1, reset=True).any()
 
 
-def test_rings_from_a_door(running: Any, circuit: stim.Circuit, tmp_path: Path) -> None:
-    door = tmp_path / "door"
-    line = running(transport="ring", socket_path=door, slot_size=512)
-    assert line == f"QEC_DECODING_SERVER_READY transport=ring socket={door}"
-    link = RingLink.connect(door, 5)
+def test_volumes_over_rings(host: Host, circuit: stim.Circuit) -> None:
+    rings = host.rings()
+    link = RingLink(Rings.attach(rings.fileno()))
     decode_all(Client(link), 5, circuit, batches=True)
     assert link.up.peer_alive and link.up.peer_pid == os.getpid()
     with pytest.raises(OSError, match="producer already"):
-        RingLink.connect(door, 5)
+        RingLink(rings)
     del link
-    decode_all(Client(RingLink.connect(door, 5)), 5, circuit, batches=False)  # the next client goes on
-    with pytest.raises(FileNotFoundError, match="no rings for decoder 7"):
-        RingLink.connect(door, 7)
+    decode_all(Client(RingLink(rings)), 5, circuit, batches=False)  # the next controller goes on
 
 
-def client_process(door: str, endless: bool) -> None:
-    client = Client(RingLink.connect(door, 0))
+def client_process(rings: Rings, endless: bool) -> None:
+    client = Client(RingLink(rings))
     client.reset(0)
     shot = 0
     while endless or shot < 50:
@@ -209,25 +209,28 @@ def client_process(door: str, endless: bool) -> None:
             print("going", flush=True)
 
 
-def test_a_killed_client_leaves_the_server_to_the_next(running: Any, tmp_path: Path) -> None:
+def test_a_killed_client_leaves_the_host_to_the_next(host: Host) -> None:
     """SIGKILL in the middle of a conversation."""
-    door = tmp_path / "door"
-    running(transport="ring", socket_path=door)
-    here = str(Path(__file__).parent)
-    code = f"import sys; sys.path.insert(0, {here!r}); import test_link; test_link.client_process({str(door)!r}, True)"
-    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as child:
+    rings = host.rings()
+    here, fd = str(Path(__file__).parent), rings.fileno()
+    code = (
+        f"import sys; sys.path.insert(0, {here!r}); import test_link as t; t.client_process(t.Rings.attach({fd}), True)"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, pass_fds=[fd]) as child:
         assert child.stdout is not None and child.stdout.readline() == b"going\n"
+        with pytest.raises(OSError, match="producer already"):
+            RingLink(rings)
         child.send_signal(signal.SIGKILL)
         assert child.wait() == -signal.SIGKILL
-    client_process(os.fspath(door), False)
+    client_process(rings, False)
 
 
 def serve_rings(rings_fd: int, seconds: float) -> None:
-    dispatcher = _hot.Dispatcher()
+    dispatcher = Dispatcher()
     model = _hot.Model()
     model.detectors, model.observables = 1, 1
     model.add(0, -1, 1.0, 1)
-    dispatcher.add(0, VolumePatch(_hot.Detectors(1, [[0]]), 1, Matching(model)))
+    dispatcher.add(0, VolumePatch(Detectors(1, [[0]]), 1, Matching(model)))
     server = Server(dispatcher)
     server.add_rings(Rings.attach(rings_fd))
     server.run(seconds)
@@ -274,21 +277,6 @@ def test_descriptors_over_a_socket() -> None:
     assert 0 <= up.peer_silent_s < 60
     with pytest.raises(ValueError, match="not a ring"):
         Rings.attach(0 if os.path.isfile("/proc/self/fd/0") else os.open(os.devnull, os.O_RDWR))
-
-
-def test_settings_that_contradict_themselves(qubits: list[Served]) -> None:
-    twice = [qubits[0], qubits[0]]
-    empty = msgspec.structs.replace(qubits[0], rows=[[]])
-    for served, settings, sentence in (
-        (qubits, {"transport": "cpu_roce"}, "RoCE"),
-        (qubits, {"transport": "ring"}, "socket_path"),
-        (qubits, {"slot_size": 20}, "64 to 65507"),
-        ([], {}, "nothing to serve"),
-        (twice, {}, "two decoders 0"),
-        ([empty], {}, "at least 1 measurement"),
-    ):
-        with pytest.raises(ValueError, match=sentence):
-            serve(served, **settings)  # type: ignore[arg-type]
 
 
 def test_floors_are_measured() -> None:

@@ -5,9 +5,6 @@ Real controllers speak the same frames from their own real-time code; see `docs/
 
 from __future__ import annotations
 
-import errno
-import os
-import socket
 import time
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -114,28 +111,16 @@ class UdpLink:
 
 
 class RingLink:
-    """The controller's ends of a pair of rings. Raises OSError (EBUSY) while a live process holds them."""
+    """The controller's ends of a pair of rings, which a host gives out (`Control.rings`).
+
+    Raises OSError (EBUSY) while a live process holds them.
+    """
 
     def __init__(self, rings: Rings, *, spin_s: float = 20e-6) -> None:
         self.up: Producer = rings.producer(Way.up)
         self.down: Consumer = rings.consumer(Way.down)
         self.largest = self.up.capacity
         self._spin_s = spin_s
-
-    @classmethod
-    def connect(cls, path: str | os.PathLike[str], decoder: int) -> RingLink:
-        """The rings of a decoder of the server that listens at the Unix socket `path`."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as door:
-            door.settimeout(5)
-            door.connect(os.fspath(path))
-            door.sendall(decoder.to_bytes(8, "little", signed=True))
-            _, descriptors, _, _ = socket.recv_fds(door, 1, 1)
-        if not descriptors:
-            raise FileNotFoundError(errno.ENOENT, f"The server at {path} has no rings for decoder {decoder}")
-        try:
-            return cls(Rings.attach(descriptors[0]))
-        finally:
-            os.close(descriptors[0])
 
     def send(self, frame: bytes) -> bool:
         self.up.beat()
