@@ -7,30 +7,22 @@ from typing import Annotated, overload
 import numpy
 from numpy.typing import NDArray
 
-
 class Model:
     """The matching graph of a detector error model."""
 
     def __init__(self) -> None: ...
-
     @property
     def detectors(self) -> int: ...
-
     @detectors.setter
     def detectors(self, arg: int, /) -> None: ...
-
     @property
     def observables(self) -> int: ...
-
     @observables.setter
     def observables(self, arg: int, /) -> None: ...
-
     @property
     def layer(self) -> list[int]: ...
-
     @layer.setter
     def layer(self, arg: Sequence[int], /) -> None: ...
-
     def add(self, u: int, v: int, weight: float, observables: int) -> None:
         """Add a mechanism; v is -1 for the boundary."""
 
@@ -51,7 +43,9 @@ class Compiled:
 class Matching(Compiled):
     """Exact minimum-weight perfect matching."""
 
-    def __init__(self, model: Model, *, direct: int = 8, small: int = 300, vectors: bool = True, prove: bool = False) -> None:
+    def __init__(
+        self, model: Model, *, direct: int = 8, small: int = 300, vectors: bool = True, prove: bool = False
+    ) -> None:
         """
         Compile a model. `direct`: most defects that subset programs solve. `small`: bases of more detectors are solved so only up to 4 defects. `vectors`: AVX2 where present. `prove`, for tests: fail unless the duals prove a solution. Raises ValueError for a model that cannot be.
         """
@@ -59,27 +53,39 @@ class Matching(Compiled):
     def decode(self, defects: Sequence[int]) -> tuple[int, float]:
         """(mask of observables, weight) for the detectors that fired."""
 
-    def pairs(self, defects: Sequence[int]) -> list[tuple[int, int]]:
-        """The matched pairs of detectors; -1 stands for the boundary."""
-
-    @overload
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+    def pairs(self, defects: Sequence[int]) -> list[tuple[int, int, int]]:
         """
-        (masks, weights) for rows of detection events: bool, or uint8 with bits packed lowest first.
+        The matched pairs: (detector, detector or -1 for the boundary, mask that the path between flips).
         """
 
     @overload
-    def decode_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple: ...
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple:
+        """
+        Decode shots: rows of detection events, bool, or uint8 with bits packed lowest first. Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 2 failed: no perfect matching, the mask says nothing).
+        """
 
     @overload
-    def time_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]:
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple: ...
+    @overload
+    def time_batch(
+        self,
+        events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        flush: int = 0,
+    ) -> object:
         """
         Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.
         """
 
     @overload
-    def time_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
-
+    def time_batch(
+        self,
+        events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        flush: int = 0,
+    ) -> object: ...
     @property
     def units(self) -> list[float]:
         """The quantum of weight of each basis."""
@@ -94,8 +100,12 @@ class Erasure(Compiled):
     """
 
     def __init__(self, model: Model, sites: Sequence[Sequence[int]]) -> None: ...
-
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], losses: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> tuple:
+    def decode_batch(
+        self,
+        events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        losses: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+        | None = None,
+    ) -> tuple:
         """As for other decoders; losses is a bool array (shots, sites), or None."""
 
 class Lookup(Compiled):
@@ -106,7 +116,9 @@ class Lookup(Compiled):
         `classes`: answer with the likeliest set of observables instead of that of the likeliest error. `largest`: most detectors of a basis with a table, at most 24. Raises ValueError if no basis is small enough.
         """
 
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple:
         """
         Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).
         """
@@ -118,13 +130,37 @@ class Lookup(Compiled):
     def uncovered(self) -> int:
         """Detectors whose shots fail."""
 
+class Parallel:
+    """
+    Windows decoded side by side by worker threads, over a model with layers.
+    """
+
+    def __init__(self, model: Model, core: int, gap: int, buffer: int, inner: str = "matching") -> None:
+        """
+        Cores of `core` layers with `buffer` layers on both sides are decoded first, then the gaps of `gap` layers between them. Raises ValueError for a model whose rounds do not repeat, that is too short, or that has no boundary.
+        """
+
+    def decode_batch(
+        self,
+        events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        workers: int = 1,
+    ) -> tuple:
+        """
+        As for other decoders (weights are 0); without workers the caller's thread decodes.
+        """
+
+    @property
+    def bytes(self) -> int: ...
+
 class UnionFind(Compiled):
     """Weighted union-find decoder of a model."""
 
     def __init__(self, model: Model) -> None:
         """Raises ValueError for a model that is wrong."""
 
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple:
         """
         Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).
         """
@@ -132,12 +168,14 @@ class UnionFind(Compiled):
 class Windowed(Compiled):
     """Sliding windows over a model with layers."""
 
-    def __init__(self, model: Model, window: int, commit: int, inner: str = 'matching') -> None:
+    def __init__(self, model: Model, window: int, commit: int, inner: str = "matching") -> None:
         """
         Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching' or 'union-find'. Raises ValueError for a model whose rounds do not repeat, or that is too short.
         """
 
-    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+    def decode_batch(
+        self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)]
+    ) -> tuple:
         """
         Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).
         """
@@ -154,20 +192,29 @@ class Frames:
         """The frame of a request."""
 
     @staticmethod
-    def enqueue(decoder: int, counter: int, bits: bytes, count: int, request_id: int = 0, ptp_ns: int = 0, flags: int = 0, mapping: int = 0, outcomes: bool = False) -> bytes:
+    def enqueue(
+        decoder: int,
+        counter: int,
+        bits: bytes,
+        count: int,
+        request_id: int = 0,
+        ptp_ns: int = 0,
+        flags: int = 0,
+        mapping: int = 0,
+        outcomes: bool = False,
+    ) -> bytes:
         """
         The frame of an enqueue: `count` bits, lowest first in each byte; with `outcomes` a byte each. Raises ValueError.
         """
 
     @staticmethod
-    def get(decoder: int, observables: int, reset: bool = False, request_id: int = 0, ptp_ns: int = 0, flags: int = 0) -> bytes: ...
-
+    def get(
+        decoder: int, observables: int, reset: bool = False, request_id: int = 0, ptp_ns: int = 0, flags: int = 0
+    ) -> bytes: ...
     @staticmethod
     def reset(decoder: int, request_id: int = 0, ptp_ns: int = 0, flags: int = 0) -> bytes: ...
-
     @staticmethod
     def response(status: int, result: bytes, request_id: int = 0, ptp_ns: int = 0) -> bytes: ...
-
     @staticmethod
     def parse_request(frame: bytes) -> tuple[int, int, int, bytes, int, int] | None:
         """
@@ -231,7 +278,6 @@ class Rings:
 
     @staticmethod
     def attach_at(path: str) -> Rings: ...
-
     def producer(self, way: Way) -> Producer:
         """Raises OSError (EBUSY) while a live process holds this end."""
 
@@ -253,7 +299,6 @@ class Producer:
 
     @property
     def slots(self) -> int: ...
-
     def beat(self) -> None:
         """Give a sign of life."""
 
@@ -273,13 +318,11 @@ class Producer:
 
     @property
     def peer_pid(self) -> int: ...
-
     def push(self, frame: bytes) -> bool:
         """False if the ring is full or the frame too long."""
 
     @property
     def published(self) -> int: ...
-
     @property
     def popped(self) -> int: ...
 
@@ -292,7 +335,6 @@ class Consumer:
 
     @property
     def slots(self) -> int: ...
-
     def beat(self) -> None:
         """Give a sign of life."""
 
@@ -312,7 +354,6 @@ class Consumer:
 
     @property
     def peer_pid(self) -> int: ...
-
     def take(self, timeout_s: float = 0.0, spin_s: float = 0.0) -> bytes | None:
         """The next frame, or None."""
 
@@ -332,13 +373,11 @@ class Detectors:
 
     @property
     def measurements(self) -> int: ...
-
     @property
     def groups(self) -> int:
         """How many groups of detectors are computed together."""
 
     def __len__(self) -> int: ...
-
     def defects(self, bits: bytes) -> list[int]:
         """The detectors that fire for a volume's measurements."""
 
@@ -357,7 +396,6 @@ class Dispatcher:
     """Answers frames."""
 
     def __init__(self) -> None: ...
-
     def add(self, decoder: int, patch: VolumePatch) -> None:
         """Raises ValueError for an id that is taken or out of range."""
 
@@ -366,7 +404,6 @@ class Dispatcher:
 
     @property
     def handled(self) -> int: ...
-
     @property
     def dropped(self) -> int: ...
 
@@ -374,8 +411,9 @@ class Server:
     """A dispatcher's links, and the loop that serves them."""
 
     def __init__(self, dispatcher: Dispatcher) -> None: ...
-
-    def add_udp(self, host: str = '127.0.0.1', port: int = 0, stride: int = 256, padding: str = 'mirror') -> tuple[int, int]:
+    def add_udp(
+        self, host: str = "127.0.0.1", port: int = 0, stride: int = 256, padding: str = "mirror"
+    ) -> tuple[int, int]:
         """
         An endpoint for one client; (number of the link, port). Raises OSError, ValueError.
         """
@@ -393,7 +431,6 @@ class Server:
 
     @property
     def stopped(self) -> bool: ...
-
     def dispatched(self, link: int) -> int:
         """Frames that came over a link."""
 
@@ -401,18 +438,20 @@ class UdpClient:
     """A controller's UDP socket."""
 
     def __init__(self, host: str, port: int, stride: int = 256, pad: bool = False) -> None: ...
-
     def send(self, frame: bytes) -> bool: ...
-
     def receive(self, timeout_s: float, spin_s: float = 0.0) -> bytes | None:
         """The next datagram, or None."""
 
-def ring_floor(trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
+def ring_floor(
+    trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True
+) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """
     Nanoseconds of each round trip of a frame over shared memory between two threads.
     """
 
-def udp_floor(trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
+def udp_floor(
+    trips: int = 100000, bytes: int = 64, here: int = -1, there: int = -1, spin: bool = True
+) -> Annotated[NDArray[numpy.int64], dict(shape=(None,))]:
     """
     The same over UDP on loopback. `here`, `there`: cores to pin to; `spin` false: both sides sleep.
     """
@@ -430,36 +469,105 @@ class Wishes:
 class Host:
     """The real-time loop."""
 
-    def __init__(self, *, wishes: Wishes = ..., ledger: str = '', patches: int = 16, records: int = 4096, gap_ns: int = 2000, spin_ns: int = -1, nap_ns: int = 50000, wake_early_ns: int = 60000) -> None: ...
-
-    def add(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000) -> int:
+    def __init__(
+        self,
+        *,
+        wishes: Wishes = ...,
+        ledger: str = "",
+        patches: int = 16,
+        records: int = 4096,
+        gap_ns: int = 2000,
+        spin_ns: int = -1,
+        nap_ns: int = 50000,
+        wake_early_ns: int = 60000,
+    ) -> None: ...
+    def add(
+        self,
+        rings: Rings,
+        *,
+        name: str,
+        decoder: int,
+        cycle_ns: int,
+        budget_ns: int,
+        policy: int,
+        detectors: Detectors,
+        observables: int,
+        compiled: Compiled,
+        shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        warm_ns: int = 2000000,
+    ) -> int:
         """
         Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). Returns its place.
         """
 
-    def add_udp(self, host: str, port: int, stride: int, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000) -> tuple[int, int]:
+    def add_udp(
+        self,
+        host: str,
+        port: int,
+        stride: int,
+        *,
+        name: str,
+        decoder: int,
+        cycle_ns: int,
+        budget_ns: int,
+        policy: int,
+        detectors: Detectors,
+        observables: int,
+        compiled: Compiled,
+        shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        warm_ns: int = 2000000,
+    ) -> tuple[int, int]:
         """
         The same behind a UDP endpoint of its own. Returns its place, and the port.
         """
 
+    def add_stream(
+        self,
+        rings: Rings,
+        *,
+        name: str,
+        decoder: int,
+        cycle_ns: int,
+        budget_ns: int,
+        policy: int,
+        first: Detectors,
+        steady: Detectors,
+        last: Detectors,
+        observables: int,
+        model: Model,
+        window: int,
+        commit: int,
+    ) -> int:
+        """
+        Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.
+        """
+
     def remove(self, place: int) -> None: ...
-
     def start(self) -> None: ...
-
     def stop(self) -> None: ...
-
-    def swap(self, place: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000) -> int:
+    def swap(
+        self,
+        place: int,
+        compiled: Compiled,
+        shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        warm_ns: int = 2000000,
+    ) -> int:
         """
         Build and warm a decoder here, on this thread, and offer it; the epoch from which it answers.
         """
 
-    def stage(self, place: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000) -> bool:
+    def stage(
+        self,
+        place: int,
+        compiled: Compiled,
+        shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        warm_ns: int = 2000000,
+    ) -> bool:
         """
         Like `swap`, but it takes over when the controller asks for it; False if too many wait already.
         """
 
     def epoch(self, place: int) -> int: ...
-
     def collect(self, place: int) -> int:
         """Delete the decoders that the loop has let go of; how many."""
 
@@ -478,12 +586,22 @@ LEDGER_VERSION: int = 1
 def jitter(for_ns: int, wishes: Wishes) -> dict:
     """Spin on a thread of its own and tell what the machine took from it."""
 
-def measure(detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], round_bits: Sequence[int], frames: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> tuple:
+def measure(
+    detectors: Detectors,
+    observables: int,
+    compiled: Compiled,
+    shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    round_bits: Sequence[int],
+    frames: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    flush: int = 0,
+) -> tuple:
     """
     (mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) of a patch on this thread.
     """
 
-def refusal(tenants: Sequence[tuple], candidate: tuple, share: float = 0.7, together: float = 0.9, measured: float = -1.0) -> str:
+def refusal(
+    tenants: Sequence[tuple], candidate: tuple, share: float = 0.7, together: float = 0.9, measured: float = -1.0
+) -> str:
     """
     Why a patch does not fit beside the others, or ''. Rows of (what `measure` gives, cycle_ns, budget_ns).
     """
@@ -493,11 +611,39 @@ class Controller:
     An emulated controller: publishes sampled rounds at a cadence, takes the answers.
     """
 
-    def __init__(self, *, cycle_ns: int, budget_ns: int, policy: int = 0, plain: bool = False, warm_shots: int = 200, pause_every_shots: int = 0, pause_ns: int = 0, swap_every_shots: int = 0, timeout_ns: int = 2000000000, gap_ns: int = 2000, nap_ns: int = 0) -> None: ...
-
-    def add(self, rings: Rings, *, decoder: int, round_bits: Sequence[int], bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], observables: int, laps: int = 1, phase_ns: int = 0, expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
+    def __init__(
+        self,
+        *,
+        cycle_ns: int,
+        budget_ns: int,
+        policy: int = 0,
+        plain: bool = False,
+        warm_shots: int = 200,
+        pause_every_shots: int = 0,
+        pause_ns: int = 0,
+        swap_every_shots: int = 0,
+        timeout_ns: int = 2000000000,
+        gap_ns: int = 2000,
+        nap_ns: int = 0,
+    ) -> None: ...
+    def add(
+        self,
+        rings: Rings,
+        *,
+        decoder: int,
+        round_bits: Sequence[int],
+        bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        observables: int,
+        laps: int = 1,
+        phase_ns: int = 0,
+        expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        stream: bool = False,
+        closing: Sequence[int] = [],
+        closing_bits: int = 0,
+    ) -> None:
         """
-        A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty.
+        `stream`: volumes are streams; with `closing` bytes, the rows of `bits` are the rounds of a single one. A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty.
         """
 
     def run(self, wishes: Wishes) -> list[str]:
@@ -511,11 +657,12 @@ class Controller:
     def quantiles(self, feed: int, qs: Sequence[float]) -> list[int]:
         """Of the reactions after the warm-up, in ns."""
 
+    def rounds_of(self, feed: int) -> int:
+        """Rounds of its volumes."""
+
     @property
     def ran_ns(self) -> int: ...
-
     @property
     def gaps(self) -> int: ...
-
     @property
     def lost_ns(self) -> int: ...
