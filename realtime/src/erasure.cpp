@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <bit>
+#include <cmath>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -65,9 +66,26 @@ ErasureDecoder::ErasureDecoder(const Erasure &compiled_)
     near.resize(16 * vertices + 256);
     members.resize(vertices);
     local.resize(vertices);
-    best.resize(size_t{1} << Erasure::LARGEST);
-    mate.resize(size_t{1} << Erasure::LARGEST);
+    best.resize(size_t{1} << Erasure::SMALL);
+    mate.resize(size_t{1} << Erasure::SMALL);
     paired.resize(vertices);
+    const auto largest = std::min<size_t>(vertices, Erasure::LARGEST);
+    const size_t tiles = (largest + LANES - 1) / LANES + 1;
+    const size_t rows = tiles * LANES;
+    flips.resize(largest * largest);
+    lengths.resize(largest * largest);
+    part.basis = &basis;
+    part.rows = static_cast<int32_t>(rows);
+    part.words = arena.array<uint16_t>(tiles * rows * LANES);
+    part.known = arena.array<Known>(largest * largest + 1);
+    part.bounds = arena.array<uint16_t>(rows);
+    part.best = arena.array<uint32_t>(rows);
+    part.mate = arena.array<int32_t>(rows);
+    std::fill_n(part.bounds, rows, NO_BOUNDARY);
+    std::fill_n(part.best, rows, 0u);
+    kernel.reset(vector_kernel(static_cast<int32_t>(rows)));
+    if (!kernel)
+        kernel.reset(plain_kernel(static_cast<int32_t>(rows)));
 }
 
 void ErasureDecoder::begin() noexcept {
@@ -199,31 +217,108 @@ bool ErasureDecoder::match(Answer &answer) noexcept {
             local[j] = static_cast<int32_t>(member_count);
             members[member_count++] = static_cast<int32_t>(j);
         }
-        if (!match_cluster(answer))
+        const bool matched = member_count <= Erasure::SMALL     ? match_small(answer)
+                             : member_count <= Erasure::LARGEST ? match_large(answer)
+                                                                : match_beyond(answer);
+        if (!matched)
             return false;
     }
     return true;
 }
 
-// The best matching of each subset of the cluster, each from smaller ones: its first defect goes to the boundary or to another.
-bool ErasureDecoder::match_cluster(Answer &answer) noexcept {
+void ErasureDecoder::commit(int32_t a, int32_t b, uint64_t mask, Answer &answer) noexcept {
+    paired[pair_count++] = {defects[a], b == BOUNDARY ? BOUNDARY : defects[b], mask};
+    answer.observables ^= mask;
+}
+
+bool ErasureDecoder::match_beyond(Answer &answer) noexcept {
+    for (size_t i = 0; i < member_count; i++)
+        members[i] = defects[members[i]];
+    fallback->begin();
+    fallback->erase({erasures.data(), erasure_count});
+    fallback->add({members.data(), member_count});
+    const Answer part_answer = fallback->finish();
+    answer.observables ^= part_answer.observables;
+    answer.weight += part_answer.weight;
+    answer.quality = Quality::heuristic;
+    for (const Pair &pair : fallback->pairs())
+        paired[pair_count++] = pair;
+    return part_answer.quality != Quality::failed;
+}
+
+// By the kernel: words are twice the distance in units, capped by the boundary, and rounded as in table.h, so that they
+// obey the triangle inequality.
+bool ErasureDecoder::match_large(Answer &answer) noexcept {
     const auto k = static_cast<int32_t>(member_count);
-    if (k > Erasure::LARGEST) {
-        for (int32_t i = 0; i < k; i++)
-            members[i] = defects[members[i]];
-        fallback->begin();
-        fallback->erase({erasures.data(), erasure_count});
-        fallback->add({members.data(), member_count});
-        const Answer part = fallback->finish();
-        answer.observables ^= part.observables;
-        answer.weight += part.weight;
-        answer.quality = Quality::heuristic;
-        for (const Pair &pair : fallback->pairs())
-            paired[pair_count++] = pair;
-        return part.quality != Quality::failed;
+    const auto n = static_cast<size_t>(k);
+    double farthest = 0;
+    for (int32_t i = 0; i < k; i++)
+        farthest = std::max(farthest, bound[members[i]]);
+    basis.open = farthest < INFINITE;
+    std::fill_n(lengths.begin(), n * n, INFINITE);
+    double widest = basis.open ? 2 * farthest : 0;
+    for (size_t e = 0; e < near_count; e++) {
+        const Near &each = near[e];
+        if (cluster[each.a] != members[0])
+            continue;
+        const auto a = static_cast<size_t>(local[each.a]);
+        const auto b = static_cast<size_t>(local[each.b]);
+        lengths[a * n + b] = lengths[b * n + a] = each.distance;
+        flips[a * n + b] = flips[b * n + a] = each.mask;
+        widest = std::max(widest, basis.open ? 0 : each.distance);
     }
-    double distance[Erasure::LARGEST][Erasure::LARGEST];
-    uint64_t mask[Erasure::LARGEST][Erasure::LARGEST];
+    if (!basis.open && k % 2)
+        return false;
+    const double scale = widest > 0 ? 32'000 / widest : 1;
+    auto units = [&](double length, double slack) {
+        return static_cast<uint32_t>(std::max(0.0, std::ceil(length * scale - slack - 1e-6)));
+    };
+    part.count = part.gathered = k;
+    part.known_count = 0;
+    for (int32_t i = 0; i < k; i++) {
+        part.bounds[i] = basis.open ? static_cast<uint16_t>(2 * units(bound[members[i]], 0.25)) : NO_BOUNDARY;
+        part.best[i] = 0xffff0000u | static_cast<uint32_t>(i);
+    }
+    for (int32_t i = 0; i < k; i++) {
+        for (int32_t j = 0; j < i; j++) {
+            const double length = lengths[static_cast<size_t>(i) * n + static_cast<size_t>(j)];
+            uint32_t word = basis.open ? uint32_t{part.bounds[i]} + part.bounds[j] : 0xfffe;
+            if (length < INFINITE)
+                word = std::min(word, 2 * units(length, 0));
+            part.known[part.known_count++] = {static_cast<uint16_t>(j), static_cast<uint16_t>(i), static_cast<uint16_t>(word), 0};
+            part.best[i] = std::min(part.best[i], word << 16 | static_cast<uint32_t>(j));
+            part.best[j] = std::min(part.best[j], word << 16 | static_cast<uint32_t>(i));
+        }
+    }
+    int64_t sum;
+    uint32_t parity;
+    if (!kernel->solve(part, sum, parity))
+        return false;
+    for (int32_t i = 0; i < k; i++) {
+        const int32_t j = part.mate[i];
+        if (j > i)
+            continue;
+        const size_t pair = static_cast<size_t>(i) * n + static_cast<size_t>(std::max(j, 0));
+        if (j >= 0 && lengths[pair] < bound[members[i]] + bound[members[j]]) {
+            answer.weight += lengths[pair];
+            commit(members[j], members[i], flips[pair], answer);
+            continue;
+        }
+        for (const int32_t end : {i, j}) {
+            if (end < 0)
+                continue;
+            answer.weight += bound[members[end]];
+            commit(members[end], BOUNDARY, bound_mask[members[end]], answer);
+        }
+    }
+    return true;
+}
+
+// The best matching of each subset of the cluster, from smaller ones: its first defect goes to the boundary or to another.
+bool ErasureDecoder::match_small(Answer &answer) noexcept {
+    const auto k = static_cast<int32_t>(member_count);
+    double distance[Erasure::SMALL][Erasure::SMALL];
+    uint64_t mask[Erasure::SMALL][Erasure::SMALL];
     for (int32_t i = 0; i < k; i++)
         std::fill(distance[i], distance[i] + k, INFINITE);
     for (size_t n = 0; k > 1 && n < near_count; n++) {
@@ -259,9 +354,7 @@ bool ErasureDecoder::match_cluster(Answer &answer) noexcept {
         const int32_t a = members[i];
         const int8_t j = mate[set];
         set &= set - 1;
-        const uint64_t flips = j == ALONE ? bound_mask[a] : mask[i][j];
-        paired[pair_count++] = {defects[a], j == ALONE ? BOUNDARY : defects[members[j]], flips};
-        answer.observables ^= flips;
+        commit(a, j == ALONE ? BOUNDARY : members[j], j == ALONE ? bound_mask[a] : mask[i][j], answer);
         if (j != ALONE)
             set ^= size_t{1} << j;
     }

@@ -2,11 +2,13 @@
 //
 // Distances come from searches on the shot's own graph (Dijkstra from the boundary and from each defect, no farther than a
 // pair can be nearer to each other than to the boundary); the matching on them is exact. Defects fall apart into clusters of
-// those that are nearer to each other than to the boundary, which are matched one by one. A cluster beyond LARGEST is left to
+// those that are nearer to each other than to the boundary, which are matched one by one: small ones by a table over their
+// subsets, others by the kernel of the matching decoder, whose distances have 15 bits. A cluster beyond LARGEST is left to
 // union-find with the same erasures (Delfosse, Zemor, arXiv:1703.01517), and the answer is then `heuristic`.
 #pragma once
 
 #include "decoder.h"
+#include "kernel.h"
 #include "model.h"
 #include "union_find.h"
 
@@ -23,7 +25,8 @@ public:
     int32_t detectors() const noexcept { return vertices; }
     size_t places() const noexcept { return sites.size(); }
 
-    static constexpr int32_t LARGEST = 14;
+    static constexpr int32_t SMALL = 8;      // defects of a cluster that is matched by its subsets
+    static constexpr int32_t LARGEST = 256;  // of one that is matched exactly
 
 private:
     friend class ErasureDecoder;
@@ -70,7 +73,10 @@ private:
     void from_boundary() noexcept;
     void from_defect(int32_t i) noexcept;
     bool match(Answer &answer) noexcept;
-    bool match_cluster(Answer &answer) noexcept;
+    bool match_small(Answer &answer) noexcept;
+    bool match_large(Answer &answer) noexcept;
+    bool match_beyond(Answer &answer) noexcept;
+    void commit(int32_t a, int32_t b, uint64_t flips, Answer &answer) noexcept;
 
     const Erasure &compiled;
     std::unique_ptr<UnionFindDecoder> fallback;
@@ -93,6 +99,12 @@ private:
     std::vector<Near> near;
     std::vector<int32_t> members;
     std::vector<int32_t> local;  // number within the cluster that is being matched
+    Arena arena;
+    std::unique_ptr<Kernel> kernel;
+    Basis basis;                 // what the kernel reads of it: nothing is left out
+    Gathered part;
+    std::vector<uint64_t> flips;  // of pairs in a large cluster
+    std::vector<double> lengths;
     std::vector<double> best;    // by subset of a cluster
     std::vector<int8_t> mate;
     std::vector<Pair> paired;

@@ -137,9 +137,8 @@ bool ParallelStream::take(Worker &worker) noexcept {
     return true;
 }
 
-void ParallelStream::settle(const Answer &answer) noexcept {
-    frame.fetch_xor(answer.observables, std::memory_order_relaxed);
-    const auto mine = static_cast<uint8_t>(answer.quality);
+void ParallelStream::note(Quality worse) noexcept {
+    const auto mine = static_cast<uint8_t>(worse);
     uint8_t before = quality.load(std::memory_order_relaxed);
     while (before < mine && !quality.compare_exchange_weak(before, mine, std::memory_order_relaxed)) {
     }
@@ -152,7 +151,7 @@ void ParallelStream::collect(Worker &worker, const Part &part, int64_t from, int
         for (int32_t i = 0; i < each.count; i++) {
             const int32_t detector = part.at(t - from, each.ranks[static_cast<size_t>(i)]);
             if (detector == BOUNDARY)
-                settle({0, 0.0, Quality::failed});  // a rank that no detector has
+                note(Quality::failed);  // a rank that no detector has
             else
                 worker.ids[count++] = detector;
         }
@@ -184,9 +183,9 @@ void ParallelStream::decode_core(Worker &worker, int64_t number) noexcept {
     Decoder &decoder = k == 0 ? *worker.first_core : *worker.core;
     size_t count = 0;
     collect(worker, part, from, from, end + buffer, count);
-    Answer answer = decode(decoder, worker, count);
-    answer.observables = 0;
+    note(decode(decoder, worker, count).quality);
     Slot &mine = slot(number);
+    mine.core_flips = 0;
     mine.left_count = mine.right_count = 0;
     auto leave = [&](int32_t detector, bool right) {
         const int64_t at = from + part.layer[detector];
@@ -205,14 +204,13 @@ void ParallelStream::decode_core(Worker &worker, int64_t number) noexcept {
         if (pair.observables & (FUTURE | PAST)) {
             leave(pair.a, (pair.observables & FUTURE) != 0);
         } else if (low >= begin && high < end) {
-            answer.observables ^= pair.observables;
+            mine.core_flips ^= pair.observables;
         } else {
             leave(pair.a, high >= end);
             if (pair.b != BOUNDARY)
                 leave(pair.b, high >= end);
         }
     }
-    settle(answer);
     if (k > 0 && slot(number - 1).ready.fetch_add(1, std::memory_order_acq_rel) == 1)
         decode_gap(worker, number - 1);
     if (mine.ready.fetch_add(1, std::memory_order_acq_rel) == 1)
@@ -231,15 +229,27 @@ void ParallelStream::decode_gap(Worker &worker, int64_t number) noexcept {
     place(worker, part, from, before.right, before.right_count, count);
     collect(worker, part, from, from + windows.settings.core, from + windows.period(), count);
     place(worker, part, from, after.left, after.left_count, count);
-    settle(decode(k == 0 ? *worker.first_gap : *worker.gap, worker, count));
+    const Answer answer = decode(k == 0 ? *worker.first_gap : *worker.gap, worker, count);
+    note(answer.quality);
     Slot &mine = slot(number);
+    mine.gap_flips = answer.observables;
     mine.ready.store(0, std::memory_order_relaxed);
     mine.done.store(number, std::memory_order_release);
 }
 
 void ParallelStream::retire() noexcept {
-    while (slot(base + retired).done.load(std::memory_order_acquire) == base + retired)
+    while (slot(base + retired).done.load(std::memory_order_acquire) == base + retired) {
+        frame ^= slot(base + retired).core_flips ^ slot(base + retired).gap_flips;
         retired++;
+    }
+}
+
+Committed ParallelStream::committed() noexcept {
+    const bool failed = quality.load(std::memory_order_relaxed) == static_cast<uint8_t>(Quality::failed);
+    if (ended)
+        return {frame, arrived, failed};
+    retire();
+    return {frame, retired * windows.period(), failed};
 }
 
 int64_t ParallelStream::backlog() noexcept {
@@ -247,17 +257,27 @@ int64_t ParallelStream::backlog() noexcept {
     return arrived - retired * windows.period();
 }
 
+// Until all published cores are done, with what they complete. Helps; a core that others hold for long gets the processor.
+void ParallelStream::wait_for(int64_t next) noexcept {
+    for (int32_t idle = 0; cores_done.load(std::memory_order_acquire) < next;) {
+        if (help())
+            idle = 0;
+        else if (++idle < 4000)
+            pause_cpu();
+        else
+            std::this_thread::yield();
+    }
+}
+
 void ParallelStream::begin() noexcept {
     const int64_t next = published.load(std::memory_order_relaxed);
-    while (cores_done.load(std::memory_order_acquire) < next)
-        if (!help())
-            pause_cpu();
+    wait_for(next);
     for (Slot &each : slots)
         each.ready.store(0, std::memory_order_relaxed);
     base = next;
     arrived = retired = 0;
     ended = false;
-    frame.store(0, std::memory_order_relaxed);
+    frame = 0;
     quality.store(0, std::memory_order_relaxed);
 }
 
@@ -276,7 +296,7 @@ bool ParallelStream::put(std::span<const int32_t> ranks, bool last) noexcept {
     Layer &each = layer(arrived);
     each.count = static_cast<int32_t>(std::min(ranks.size(), each.ranks.size()));
     if (ranks.size() > each.ranks.size())
-        settle({0, 0.0, Quality::failed});
+        note(Quality::failed);
     std::copy_n(ranks.begin(), each.count, each.ranks.begin());
     arrived++;
     ended = last;
@@ -292,11 +312,12 @@ bool ParallelStream::put(std::span<const int32_t> ranks, bool last) noexcept {
 
 Answer ParallelStream::finish() noexcept {
     const int64_t next = published.load(std::memory_order_relaxed);
-    while (cores_done.load(std::memory_order_acquire) < next)
-        if (!help())
-            pause_cpu();
-    if (!ended || arrived < windows.least())
+    wait_for(next);
+    if (!ended || arrived < windows.least()) {
+        note(Quality::failed);
         return {0, 0.0, Quality::failed};
+    }
+    retire();
     Worker &mine = *workers.back();
     const int64_t last = next - 1 - base;  // core
     const int64_t from = arrived - static_cast<int64_t>(windows.end.first.size()) + 1;
@@ -304,8 +325,25 @@ Answer ParallelStream::finish() noexcept {
     size_t count = 0;
     place(mine, windows.end, from, before.right, before.right_count, count);
     collect(mine, windows.end, from, last * windows.period() + windows.settings.core, arrived, count);
-    settle(decode(*ending, mine, count));
-    return {frame.load(), 0.0, static_cast<Quality>(quality.load())};
+    const Answer answer = decode(*ending, mine, count);
+    note(answer.quality);
+    frame ^= before.core_flips ^ answer.observables;
+    return {frame, 0.0, static_cast<Quality>(quality.load())};
+}
+
+Committed ParallelWindowStream::round(std::span<const int32_t> defects) noexcept {
+    while (!stream_.add(defects))
+        if (!stream_.help())
+            pause_cpu();
+    return stream_.committed();
+}
+
+Committed ParallelWindowStream::close(std::span<const int32_t> defects) noexcept {
+    while (!stream_.add_last(defects))
+        if (!stream_.help())
+            pause_cpu();
+    stream_.finish();
+    return stream_.committed();
 }
 
 std::vector<int64_t> ParallelStream::shares() const {

@@ -11,6 +11,7 @@
 #pragma once
 
 #include "part.h"
+#include "stream.h"
 
 #include <atomic>
 #include <thread>
@@ -65,6 +66,8 @@ public:
     bool help() noexcept { return take(*workers.back()); }
     // After the last layer: waits for the workers, helps them, and decodes the end. Its weight is not known (0).
     Answer finish() noexcept;
+    // What is final: all up to the first gap that is not decoded yet. Of the whole stream after `finish`.
+    Committed committed() noexcept;
     // Layers that have come, and of these those whose gaps are not decoded yet: grows without end if workers are too slow,
     // up to `ahead`.
     int64_t layers() const noexcept { return arrived; }
@@ -85,6 +88,8 @@ private:
         std::vector<Defect> left, right;  // of fixed size: defects that the core leaves to the gaps beside it
         int32_t left_count = 0;
         int32_t right_count = 0;
+        uint64_t core_flips = 0;
+        uint64_t gap_flips = 0;
         std::atomic<int32_t> ready{0};   // neighbours of the gap that are done
         std::atomic<int64_t> done{-1};   // number of the gap that was decoded here last
     };
@@ -104,7 +109,8 @@ private:
     Answer decode(Decoder &decoder, Worker &worker, size_t count) noexcept;
     bool put(std::span<const int32_t> ranks, bool last) noexcept;
     void retire() noexcept;
-    void settle(const Answer &answer) noexcept;
+    void wait_for(int64_t next) noexcept;
+    void note(Quality quality) noexcept;
     Slot &slot(int64_t number) noexcept { return slots[static_cast<size_t>(number) % slots.size()]; }
     Layer &layer(int64_t number) noexcept { return ring[static_cast<size_t>(number) % ring.size()]; }
 
@@ -119,14 +125,28 @@ private:
     int64_t arrived = 0;
     int64_t retired = 0;  // gaps of this stream that are decoded, without a hole
     bool ended = false;
+    uint64_t frame = 0;  // of all that is retired
     // Numbers of cores count on through all streams, so that none is ever taken twice; `base` is this stream's first.
     int64_t base = 0;
     alignas(64) std::atomic<int64_t> published{0};
     alignas(64) std::atomic<int64_t> taken{0};
     alignas(64) std::atomic<int64_t> cores_done{0};  // with the gaps that they completed
-    alignas(64) std::atomic<uint64_t> frame{0};
-    std::atomic<uint8_t> quality{0};
+    alignas(64) std::atomic<uint8_t> quality{0};
     std::atomic<bool> stopping{false};
+};
+
+// Parallel windows behind the protocol of streams. A round for which the workers have left no room makes the caller decode a
+// window itself: it is late then, and what is committed tells how far behind.
+class ParallelWindowStream final : public StreamDecoder {
+public:
+    // `windows` must outlive it. Starts the workers.
+    ParallelWindowStream(const ParallelWindows &windows, int32_t workers, int32_t ahead) : stream_(windows, workers, ahead) {}
+    void begin() noexcept override { stream_.begin(); }
+    Committed round(std::span<const int32_t> defects) noexcept override;
+    Committed close(std::span<const int32_t> defects) noexcept override;
+
+private:
+    ParallelStream stream_;
 };
 
 }  // namespace qdeck

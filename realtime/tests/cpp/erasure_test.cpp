@@ -12,6 +12,7 @@ using namespace qdeck;
 static void random_graphs() {
     std::mt19937_64 random(13);
     int exact = 0;
+    int large = 0;
     for (int round = 0; round < 400; round++) {
         const int32_t detectors = 1 + static_cast<int32_t>(random() % 40);
         const Model model = graphs::random_graph(random, detectors, static_cast<int32_t>(random() % 60),
@@ -32,7 +33,7 @@ static void random_graphs() {
                 shot_model = model;
             }
             std::vector<int32_t> defects;
-            for (int32_t v = 0; v < detectors && defects.size() < 12; v++)
+            for (int32_t v = 0; v < detectors && defects.size() < 13; v++)
                 if (random() % 3 == 0)
                     defects.push_back(v);
             decoder.begin();
@@ -45,7 +46,10 @@ static void random_graphs() {
                 continue;
             }
             CHECK(answer.quality == Quality::exact);
-            CHECK(std::abs(answer.weight - least) < 1e-9);
+            // Clusters of more than 8 defects are matched by rounded distances.
+            const bool rounded = defects.size() > 8;
+            CHECK(answer.weight > least - 1e-9 && answer.weight < least + (rounded ? 1e-3 * (1 + least) : 1e-9));
+            large += rounded;
             exact++;
             std::vector<int32_t> paired;
             uint64_t observables = 0;
@@ -60,7 +64,7 @@ static void random_graphs() {
             CHECK(observables == answer.observables);
         }
     }
-    CHECK(exact > 4000);
+    CHECK(exact > 4000 && large > 1000);
 }
 
 // Errors at half of the places where an atom was lost: who knows the places makes far fewer logical errors.
@@ -104,18 +108,19 @@ static void losses() {
         decoder.add(defects);
         decoder.lose(lost);
         const Answer with = decoder.finish();
-        CHECK(with.weight <= without.weight + 1e-9 || with.quality == Quality::heuristic);
+        CHECK(with.weight <= without.weight + 1e-2 || with.quality == Quality::heuristic);
         union_find.begin();
         union_find.add(defects);
         CHECK(union_find.erase(lost));
         const Answer other = union_find.finish();
-        CHECK(with.quality == Quality::heuristic || other.weight >= with.weight - 1e-9);
+        CHECK(with.quality == Quality::heuristic || other.weight >= with.weight - 1e-2);
         aware += with.observables != truth;
         aware_union_find += other.observables != truth;
         blind += without.observables != truth;
         heuristic += with.quality == Quality::heuristic;
     }
     std::printf("losses: %d wrong with them, %d by union-find, %d without; %d heuristic\n", aware, aware_union_find, blind, heuristic);
+    CHECK(heuristic == 0);
     CHECK(aware * 3 < blind);
     CHECK(aware_union_find < blind && aware_union_find >= aware);
 }

@@ -83,6 +83,37 @@ static void consistency() {
     }
 }
 
+// Behind the protocol of streams: what is committed never changes any more, and in the end it is all.
+static void committed() {
+    const int32_t layers = 200;
+    const Model model = graphs::repetition(5, layers - 1, 0.02, 0.02, 0.005);
+    const ParallelWindows windows(model, {5, 5, 5}, matching);
+    ParallelWindowStream alone(windows, 0, 0);
+    ParallelWindowStream threads(windows, 2, 0);
+    ParallelStream plain(windows, 0, 0);
+    std::mt19937_64 random(41);
+    for (int i = 0; i < 60; i++) {
+        const graphs::Shot shot = graphs::sample(model, random);
+        const auto ranks = graphs::by_layer(shot, 4, layers);
+        std::vector<uint64_t> frames(layers + 1);  // by rounds that are committed, without threads
+        alone.begin();
+        threads.begin();
+        for (int32_t t = 0; t + 1 < layers; t++) {
+            const Committed so_far = alone.round(ranks[t]);
+            frames[so_far.rounds] = so_far.observables;
+            CHECK(so_far.rounds >= t + 1 - 25 && so_far.rounds <= t + 1 && !so_far.failed);
+        }
+        const Committed all = alone.close(ranks.back());
+        CHECK(all.rounds == layers && !all.failed);
+        CHECK(all.observables == decode(plain, shot, 4, layers).observables);
+        for (int32_t t = 0; t + 1 < layers; t++) {
+            const Committed so_far = threads.round(ranks[t]);
+            CHECK(so_far.rounds % 10 == 0 && frames[so_far.rounds] == so_far.observables);
+        }
+        CHECK(threads.close(ranks.back()).observables == all.observables);
+    }
+}
+
 static void limits() {
     const Model model = graphs::repetition(5, 40, 0.02, 0.02);
     auto refusal = [](const Model &of, ParallelSettings settings) -> std::string {
@@ -123,5 +154,6 @@ int main() {
     accuracy(union_find, Quality::heuristic);
     accuracy(matching, Quality::exact);
     consistency();
+    committed();
     limits();
 }

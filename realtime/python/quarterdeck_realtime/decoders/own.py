@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -33,7 +34,32 @@ class OwnDecoder:
         self.compiled: Compiled = compiled
         self.detectors: int = model.detectors
         self.observables: int = model.observables
+        self._settings = settings
         self._decode = partial(compiled.decode_batch, **settings)
+        self._compile: Callable[[Model], Any] | None = None
+
+    @classmethod
+    def of(cls, model: Model, kind: Callable[..., Any], *arguments: Any, **options: Any) -> OwnDecoder:
+        """Compile `kind(model, *arguments, **options)`."""
+        made = cls(model, kind(model, *arguments, **options))
+        made._compile = lambda fresh: kind(fresh, *arguments, **options)
+        return made
+
+    def rebuilt(self, model: Model) -> OwnDecoder:
+        """The same decoder with other weights, for the host to swap in; this one goes on as it is.
+
+        Compilation may run in any thread beside the decoders in use. Raises ValueError for a model of another shape.
+        """
+        if (model.detectors, model.observables) != (self.detectors, self.observables):
+            raise ValueError(
+                f"the decoder is for {self.detectors} detectors and {self.observables} observables, and the new model "
+                f"has {model.detectors} and {model.observables}: that is another volume, not a recalibration"
+            )
+        if self._compile is None:
+            raise ValueError("this decoder was not made by OwnDecoder.of: it does not know how to be compiled again")
+        fresh = OwnDecoder(model, self._compile(model), **self._settings)
+        fresh._compile = self._compile
+        return fresh
 
     def decode_batch(self, events: Bools) -> Bools:
         """As BatchDecoder says. A shot without an answer (see `decode`) flips nothing."""
@@ -54,20 +80,17 @@ def matching(dem: stim.DetectorErrorModel, *, direct: int = 8, vectors: bool = T
 
     `direct` is the most defects that sums over all pairings solve, `vectors` whether AVX2 may be used.
     """
-    model = model_of(dem)
-    return OwnDecoder(model, Matching(model, direct=direct, vectors=vectors))
+    return OwnDecoder.of(model_of(dem), Matching, direct=direct, vectors=vectors)
 
 
 def union_find(dem: stim.DetectorErrorModel) -> OwnDecoder:
     """Weighted union-find: nearly as accurate as matching, without tables."""
-    model = model_of(dem)
-    return OwnDecoder(model, UnionFind(model))
+    return OwnDecoder.of(model_of(dem), UnionFind)
 
 
 def lookup(dem: stim.DetectorErrorModel, *, classes: bool = False, largest: int = 16) -> OwnDecoder:
     """A table of all answers, for distance 3: bases of at most `largest` detectors; `classes`: the likeliest class."""
-    model = model_of(dem)
-    return OwnDecoder(model, Lookup(model, classes=classes, largest=largest))
+    return OwnDecoder.of(model_of(dem), Lookup, classes=classes, largest=largest)
 
 
 def windows(dem: stim.DetectorErrorModel, *, window: int, commit: int, inner: str = "matching") -> OwnDecoder:
@@ -75,8 +98,7 @@ def windows(dem: stim.DetectorErrorModel, *, window: int, commit: int, inner: st
 
     `inner` decodes a window: 'matching' or 'union-find'.
     """
-    model = model_of(dem)
-    return OwnDecoder(model, Windowed(model, window, commit, inner))
+    return OwnDecoder.of(model_of(dem), Windowed, window, commit, inner)
 
 
 def parallel(
@@ -87,4 +109,6 @@ def parallel(
     A gap is `gap` rounds; usual are 1 code distance each. `inner` decodes a window: 'matching' or 'union-find'.
     """
     model = model_of(dem)
-    return OwnDecoder(model, Parallel(model, core, gap, buffer, inner), workers=workers)
+    made = OwnDecoder(model, Parallel(model, core, gap, buffer, inner), workers=workers)
+    made._compile = lambda fresh: Parallel(fresh, core, gap, buffer, inner)
+    return made
