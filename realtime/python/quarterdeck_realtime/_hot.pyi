@@ -442,6 +442,11 @@ class Host:
         The same behind a UDP endpoint of its own. Returns its place, and the port.
         """
 
+    def add_stream(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, first: Detectors, steady: Detectors, last: Detectors, observables: int, model: Model, window: int, commit: int) -> int:
+        """
+        Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.
+        """
+
     def remove(self, place: int) -> None: ...
 
     def start(self) -> None: ...
@@ -495,9 +500,9 @@ class Controller:
 
     def __init__(self, *, cycle_ns: int, budget_ns: int, policy: int = 0, plain: bool = False, warm_shots: int = 200, pause_every_shots: int = 0, pause_ns: int = 0, swap_every_shots: int = 0, timeout_ns: int = 2000000000, gap_ns: int = 2000, nap_ns: int = 0) -> None: ...
 
-    def add(self, rings: Rings, *, decoder: int, round_bits: Sequence[int], bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], observables: int, laps: int = 1, phase_ns: int = 0, expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
+    def add(self, rings: Rings, *, decoder: int, round_bits: Sequence[int], bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], observables: int, laps: int = 1, phase_ns: int = 0, expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], stream: bool = False, closing: Sequence[int] = [], closing_bits: int = 0) -> None:
         """
-        A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty.
+        `stream`: volumes are streams; with `closing` bytes, the rows of `bits` are the rounds of a single one. A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty.
         """
 
     def run(self, wishes: Wishes) -> list[str]:
@@ -510,6 +515,9 @@ class Controller:
 
     def quantiles(self, feed: int, qs: Sequence[float]) -> list[int]:
         """Of the reactions after the warm-up, in ns."""
+
+    def rounds_of(self, feed: int) -> int:
+        """Rounds of its volumes."""
 
     @property
     def ran_ns(self) -> int: ...
