@@ -1,9 +1,9 @@
+#include "batch.h"
 #include "clock.h"
 #include "matching.h"
 
-#include <nanobind/nanobind.h>
-#include <nanobind/ndarray.h>
 #include <nanobind/stl/pair.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -23,11 +23,6 @@ using qdeck::Matching;
 using Rows = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bools = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 
-template <class T> nb::ndarray<nb::numpy, T, nb::ndim<1>> column(std::vector<T> &&values) {
-    auto *kept = new std::vector<T>(std::move(values));
-    return {kept->data(), {kept->size()}, nb::capsule(kept, [](void *p) noexcept { delete static_cast<std::vector<T> *>(p); })};
-}
-
 // Detection events as numpy rows: a bool each, or bits packed into bytes, the first in the lowest bit.
 struct Events {
     const uint8_t *data;
@@ -35,8 +30,7 @@ struct Events {
     bool packed;
 
     static Events of(const Rows &rows, size_t detectors) {
-        const bool packed = rows.shape(1) == (detectors + 7) / 8;
-        if (!packed)
+        if (rows.shape(1) != (detectors + 7) / 8)
             throw std::invalid_argument("packed rows have " + std::to_string((detectors + 7) / 8) + " bytes for " +
                                         std::to_string(detectors) + " detectors, not " + std::to_string(rows.shape(1)));
         return {rows.data(), rows.shape(0), rows.shape(1), detectors, true};
@@ -48,27 +42,47 @@ struct Events {
         return {reinterpret_cast<const uint8_t *>(rows.data()), rows.shape(0), rows.shape(1), detectors, false};
     }
 
-    // The detectors that fired in a shot; `defects` has room for all.
+    // The detectors that fired in a shot; `defects` has room for all and for four more. Without branches but for a word of
+    // more than four, for which ones fired cannot be predicted.
     size_t defects(size_t shot, int32_t *defects) const noexcept {
         const uint8_t *row = data + shot * stride;
-        size_t count = 0;
-        for (size_t at = 0; at < stride; at += 8) {
-            uint64_t word = 0;
-            std::memcpy(&word, row + at, std::min<size_t>(8, stride - at));
-            for (; word; word &= word - 1) {
-                const size_t bit = size_t(std::countr_zero(word));
-                const size_t detector = packed ? 8 * at + bit : at + bit / 8;
-                if (detector < detectors)
-                    defects[count++] = int32_t(detector);
-            }
+        int32_t *next = defects;
+        for (size_t at = 0; at < detectors; at += 64) {
+            uint64_t word = packed ? bytes(row + at / 8, stride - at / 8) : bits(row + at, stride - at);
+            if (detectors - at < 64)
+                word &= (uint64_t{1} << (detectors - at)) - 1;
+            const int count = std::popcount(word);
+            for (int four = 0; four < count || four == 0; four += 4)
+                for (int i = 0; i < 4; i++) {
+                    next[four + i] = int32_t(at) + __builtin_ctzll(word | uint64_t{1} << 63);
+                    word &= word - 1;
+                }
+            next += count;
         }
-        return count;
+        return size_t(next - defects);
+    }
+
+private:
+    static uint64_t bytes(const uint8_t *from, size_t left) noexcept {
+        uint64_t word = 0;
+        if (left >= 8)
+            std::memcpy(&word, from, 8);
+        else
+            std::memcpy(&word, from, left);
+        return word;
+    }
+    // 64 bools as bits.
+    static uint64_t bits(const uint8_t *from, size_t left) noexcept {
+        uint64_t word = 0;
+        for (size_t eight = 0; eight < 8 && 8 * eight < left; eight++)
+            word |= (bytes(from + 8 * eight, left - 8 * eight) * 0x0102040810204080u) >> 56 << 8 * eight;
+        return word;
     }
 };
 
 // A decoder with its memory, for one caller at a time.
 struct Bench {
-    explicit Bench(const Matching &compiled) : decoder(compiled.decoder()), defects(compiled.table().places.size()) {}
+    explicit Bench(const Matching &compiled) : decoder(compiled.decoder()), defects(compiled.table().places.size() + 64) {}
     std::unique_ptr<Decoder> decoder;
     std::vector<int32_t> defects;
 
@@ -97,7 +111,7 @@ template <class Array> nb::tuple decode_batch(const Matching &self, const Array 
     const Events events = Events::of(rows, self.table().places.size());
     std::vector<uint64_t> masks(events.shots);
     std::vector<double> weights(events.shots);
-    bool failed = false;
+    std::vector<uint8_t> qualities(events.shots);
     {
         nb::gil_scoped_release release;
         Bench bench(self);
@@ -106,16 +120,14 @@ template <class Array> nb::tuple decode_batch(const Matching &self, const Array 
             const Answer answer = bench.decode({bench.defects.data(), count});
             masks[shot] = answer.observables;
             weights[shot] = answer.weight;
-            failed |= answer.quality == qdeck::Quality::failed;
+            qualities[shot] = uint8_t(answer.quality);
         }
     }
-    if (failed)
-        whole({0, 0.0, qdeck::Quality::failed});
-    return nb::make_tuple(column(std::move(masks)), column(std::move(weights)));
+    return nb::make_tuple(batch::array(std::move(masks)), batch::array(std::move(weights)), batch::array(std::move(qualities)));
 }
 
 // Nanoseconds of each shot, begin to finish; before each shot `flush` bytes of memory are written, to cool the caches.
-template <class Array> auto time_batch(const Matching &self, const Array &rows, size_t flush) {
+template <class Array> nb::object time_batch(const Matching &self, const Array &rows, size_t flush) {
     const Events events = Events::of(rows, self.table().places.size());
     std::vector<int32_t> times(events.shots);
     {
@@ -131,7 +143,7 @@ template <class Array> auto time_batch(const Matching &self, const Array &rows, 
             times[shot] = int32_t(std::min<int64_t>(qdeck::now_ns() - start, INT32_MAX));
         }
     }
-    return column(std::move(times));
+    return batch::array(std::move(times));
 }
 
 }  // namespace
@@ -157,13 +169,15 @@ void bind_decoder(nb::module_ &m) {
             check(self, defects);
             Bench bench(self);
             whole(bench.decode(defects));
-            std::vector<std::pair<int32_t, int32_t>> pairs;
+            std::vector<std::tuple<int32_t, int32_t, uint64_t>> pairs;
             for (const qdeck::Pair pair : bench.decoder->pairs())
-                pairs.emplace_back(pair.a, pair.b);
+                pairs.emplace_back(pair.a, pair.b, pair.observables);
             return pairs;
-        }, "defects"_a, "The matched pairs of detectors; -1 stands for the boundary.")
+        }, "defects"_a, "The matched pairs: (detector, detector or -1 for the boundary, mask that the path between flips).")
         .def("decode_batch", &decode_batch<Bools>, "events"_a,
-             "(masks, weights) for rows of detection events: bool, or uint8 with bits packed lowest first.")
+             "Decode shots: rows of detection events, bool, or uint8 with bits packed lowest first. Returns (masks, weights, "
+             "qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 2 failed: no "
+             "perfect matching, the mask says nothing).")
         .def("decode_batch", &decode_batch<Rows>, "events"_a)
         .def("time_batch", &time_batch<Bools>, "events"_a, "flush"_a = 0,
              "Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.")

@@ -1,25 +1,10 @@
 #include "batch.h"
-#include "matching.h"
-#include "union_find.h"
+#include "inner.h"
 #include "window.h"
 
 #include <nanobind/stl/string.h>
 
-#include <stdexcept>
-
 using namespace nanobind::literals;
-
-namespace {
-
-qdeck::Maker maker(const std::string &inner) {
-    if (inner == "matching")
-        return [](const qdeck::Model &model) { return std::make_unique<qdeck::Matching>(model); };
-    if (inner == "union-find")
-        return [](const qdeck::Model &model) { return std::make_unique<qdeck::UnionFind>(model); };
-    throw std::invalid_argument("no decoder for windows is called '" + inner + "': take 'matching' or 'union-find'");
-}
-
-}  // namespace
 
 void bind_window(nanobind::module_ &m) {
     namespace nb = nanobind;
@@ -27,7 +12,7 @@ void bind_window(nanobind::module_ &m) {
     nb::class_<Windowed, qdeck::Compiled>(m, "Windowed", "Sliding windows over a model with layers.")
         .def("__init__", [](Windowed *self, const qdeck::Model &model, int32_t window, int32_t commit, const std::string &inner) {
             nb::gil_scoped_release release;
-            new (self) Windowed(model, {window, commit}, maker(inner));
+            new (self) Windowed(model, {window, commit}, inner_decoder(inner));
         }, "model"_a, "window"_a, "commit"_a, "inner"_a = "matching",
              "Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching' or 'union-find'. Raises "
              "ValueError for a model whose rounds do not repeat, or that is too short.")

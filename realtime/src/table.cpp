@@ -143,7 +143,7 @@ void fill(Basis &basis, const Net &net) {
 }
 
 // How far `near` reaches: this many typical edges.
-constexpr double NEAR_EDGES = 2;
+constexpr double NEAR_EDGES = 2.5;
 
 void find_near(Basis &basis, const Net &net) {
     const size_t n = size_t(basis.size);

@@ -10,7 +10,7 @@ import pytest
 import stim
 
 from quarterdeck_realtime import model_of
-from quarterdeck_realtime._hot import UnionFind, Windowed
+from quarterdeck_realtime._hot import Parallel, UnionFind, Windowed
 
 Surface = Callable[..., stim.Circuit]
 
@@ -33,7 +33,12 @@ def test_windows_are_as_accurate_as_the_whole_volume(
     windowed = Windowed(model, 2 * distance, distance, inner)
     masks, _, qualities = windowed.decode_batch(events)
     wrong = np.count_nonzero(masks != truth)
-    print(f"d={distance} p={p} {inner}: windows {wrong}, whole volume {whole} of {shots}")
+    parallel = Parallel(model, distance, distance, distance, inner)
+    sides = [parallel.decode_batch(events[:1000] if workers else events, workers)[0] for workers in (0, 2)]
+    assert (sides[0][:1000] == sides[1]).all()  # whatever the threads do
+    beside = np.count_nonzero(sides[0] != truth)
+    assert abs(beside - whole) < 3 * np.sqrt(whole)
+    print(f"d={distance} p={p} {inner}: windows {wrong}, parallel {beside}, whole volume {whole} of {shots}")
     assert (qualities == (inner == "union-find")).all()
     assert whole > 50
     assert abs(wrong - whole) < 3 * np.sqrt(whole)  # they share most errors, so that this is generous

@@ -87,6 +87,14 @@ inline Shot sample(const Model &model, std::mt19937_64 &random, double p = -1) {
     return shot;
 }
 
+// A shot's defects layer by layer, as ranks, for a model with the same number of detectors in each layer.
+inline std::vector<std::vector<int32_t>> by_layer(const Shot &shot, int32_t wide, int32_t layers) {
+    std::vector<std::vector<int32_t>> ranks(static_cast<size_t>(layers));
+    for (const int32_t v : shot.defects)
+        ranks[static_cast<size_t>(v / wide)].push_back(v % wide);
+    return ranks;
+}
+
 // The weight of a minimum-weight matching of all defects (Floyd and Warshall, then a table over subsets): infinite if none
 // exists. For at most some 100 detectors and 14 defects.
 class Brute {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -9,11 +10,11 @@ import numpy as np
 import stim
 from numpy.typing import NDArray
 
-from quarterdeck_realtime._hot import Compiled, Lookup, Matching, UnionFind, Windowed
+from quarterdeck_realtime._hot import Compiled, Lookup, Matching, Parallel, UnionFind, Windowed
 from quarterdeck_realtime.decoders.protocol import Bools, checked
 from quarterdeck_realtime.model import Model, model_of
 
-__all__ = ["Decoded", "OwnDecoder", "lookup", "matching", "union_find", "windows"]
+__all__ = ["Decoded", "OwnDecoder", "lookup", "matching", "parallel", "union_find", "windows"]
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -25,14 +26,14 @@ class Decoded(msgspec.Struct, frozen=True):
 
 
 class OwnDecoder:
-    """A compiled decoder: `compiled` is what a host takes, `model` what it was made from."""
+    """A compiled decoder: `compiled` is what a host takes (parallel windows apart), `model` what it was made from."""
 
-    def __init__(self, model: Model, compiled: Any) -> None:
+    def __init__(self, model: Model, compiled: Any, **settings: Any) -> None:
         self.model = model
         self.compiled: Compiled = compiled
         self.detectors: int = model.detectors
         self.observables: int = model.observables
-        self._decode = compiled.decode_batch
+        self._decode = partial(compiled.decode_batch, **settings)
 
     def decode_batch(self, events: Bools) -> Bools:
         """As BatchDecoder says. A shot without an answer (see `decode`) flips nothing."""
@@ -76,3 +77,14 @@ def windows(dem: stim.DetectorErrorModel, *, window: int, commit: int, inner: st
     """
     model = model_of(dem)
     return OwnDecoder(model, Windowed(model, window, commit, inner))
+
+
+def parallel(
+    dem: stim.DetectorErrorModel, *, core: int, gap: int, buffer: int, workers: int = 1, inner: str = "matching"
+) -> OwnDecoder:
+    """Windows side by side on `workers` threads: cores of `core` rounds, with `buffer` rounds around, and gaps.
+
+    A gap is `gap` rounds; usual are 1 code distance each. `inner` decodes a window: 'matching' or 'union-find'.
+    """
+    model = model_of(dem)
+    return OwnDecoder(model, Parallel(model, core, gap, buffer, inner), workers=workers)

@@ -21,6 +21,7 @@ _BUILT_IN: dict[str, Callable[..., BatchDecoder]] = {
     "union-find": own.union_find,
     "lookup": own.lookup,
     "windows": own.windows,
+    "parallel": own.parallel,
     "pymatching": plugins.py_matching,
     "relay-bp": plugins.relay_bp,
     "bp-osd": plugins.bp_osd,

@@ -1,0 +1,318 @@
+#include "parallel.h"
+
+#include "clock.h"
+
+#include <algorithm>
+#include <stdexcept>
+#include <string>
+
+namespace qdeck {
+
+namespace {
+
+ParallelSettings checked(ParallelSettings settings, const Layers &layers) {
+    const auto &[core, gap, buffer] = settings;
+    if (core < 1 || buffer < std::max(layers.span, 1) || gap < buffer)
+        throw std::invalid_argument("windows of " + std::to_string(core) + " layers with buffers of " + std::to_string(buffer) +
+                                    " and gaps of " + std::to_string(gap) + " cannot be: a core has at least 1 layer, a buffer " +
+                                    std::to_string(std::max(layers.span, 1)) + ", and a gap as many as a buffer");
+    if (core + gap - buffer < layers.head)
+        throw std::invalid_argument("the first " + std::to_string(layers.head) +
+                                    " layers differ from the others: the first core must have as many");
+    for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
+        if (layers.members[t].size() != static_cast<size_t>(layers.width))
+            throw std::invalid_argument("of the layers at the end only the last may have another number of detectors; layer " +
+                                        std::to_string(t) + " has");
+    return settings;
+}
+
+// A gap must be decodable whatever its neighbours leave to it, also an odd number of defects.
+void check_boundary(const Model &window) {
+    std::vector<int32_t> root(static_cast<size_t>(window.detectors) + 1);
+    for (int32_t v = 0; v <= window.detectors; v++)
+        root[v] = v;
+    auto find = [&](int32_t v) {
+        while (root[v] != v)
+            v = root[v] = root[root[v]];
+        return v;
+    };
+    for (const Edge &edge : window.edges)
+        root[find(edge.u)] = find(edge.v == BOUNDARY ? window.detectors : edge.v);
+    for (const Edge &edge : window.edges)
+        if (find(edge.u) != find(window.detectors))
+            throw std::invalid_argument("a part of the graph, such as detector " + std::to_string(edge.u) +
+                                        " of a window, has no boundary: parallel windows could leave it an odd number of "
+                                        "defects; take sliding windows");
+}
+
+}  // namespace
+
+ParallelWindows::ParallelWindows(const Model &volume, ParallelSettings wanted, const Maker &maker)
+    : settings(checked(wanted, Layers(volume))) {
+    const Layers layers(volume);
+    const auto &[core_layers, gap_layers, buffer] = settings;
+    head = layers.head;
+    layer_width = layers.width;
+    widest = 0;
+    for (const auto &members : layers.members)
+        widest = std::max(widest, static_cast<int32_t>(members.size()));
+    const int32_t both = period() + core_layers;
+    const int32_t last = both + buffer;
+    const int32_t count = head + std::max(last, core_layers + 2 * buffer) + layers.tail + layers.span;
+    const Model whole = stretch(volume, layers, count);
+    first_core = Part(cut(whole, 0, core_layers + buffer, false, true), core_layers + buffer, maker);
+    core = Part(cut(whole, head, head + core_layers + 2 * buffer, true, true), core_layers + 2 * buffer, maker);
+    const Model closed = cut(whole, head, head + both, false, false);
+    check_boundary(closed);
+    first_gap = Part(cut(whole, 0, both, false, false), both, maker);
+    gap = Part(closed, both, maker);
+    end = Part(cut(whole, count - last, count, false, false), last, maker);
+}
+
+size_t ParallelWindows::bytes() const noexcept {
+    return first_core.bytes() + core.bytes() + first_gap.bytes() + gap.bytes() + end.bytes();
+}
+
+ParallelStream::ParallelStream(const ParallelWindows &windows_, int32_t count, int32_t ahead) : windows(windows_) {
+    const int32_t most = std::max(ahead, 2 * windows.least());
+    ring.resize(static_cast<size_t>(most));
+    for (Layer &each : ring)
+        each.ranks.resize(static_cast<size_t>(windows.widest));
+    std::vector<Slot> made(static_cast<size_t>(most / windows.period() + 2));
+    slots.swap(made);
+    const auto core_defects = static_cast<size_t>(windows.settings.core) * static_cast<size_t>(windows.widest);
+    for (Slot &each : slots) {
+        each.left.resize(core_defects);
+        each.right.resize(core_defects);
+    }
+    ending = windows.end.compiled->decoder();
+    size_t widest = 0;
+    for (const Part *part : {&windows.first_core, &windows.core, &windows.first_gap, &windows.gap, &windows.end})
+        widest = std::max(widest, part->layer.size());
+    for (int32_t i = 0; i <= count; i++) {
+        auto worker = std::make_unique<Worker>();
+        worker->first_core = windows.first_core.compiled->decoder();
+        worker->core = windows.core.compiled->decoder();
+        worker->first_gap = windows.first_gap.compiled->decoder();
+        worker->gap = windows.gap.compiled->decoder();
+        worker->ids.resize(widest);
+        workers.push_back(std::move(worker));
+    }
+    for (int32_t i = 0; i < count; i++)
+        threads.emplace_back([this, i] { work(*workers[static_cast<size_t>(i)]); });
+}
+
+ParallelStream::~ParallelStream() {
+    stopping.store(true);
+    published.fetch_add(1);  // sleepers look again; no core of this number is ever decoded
+    published.notify_all();
+    for (std::thread &thread : threads)
+        thread.join();
+}
+
+void ParallelStream::work(Worker &worker) noexcept {
+    int32_t idle = 0;
+    while (!stopping.load(std::memory_order_relaxed)) {
+        if (take(worker)) {
+            idle = 0;
+        } else if (++idle < 4000) {  // some 100 us
+            pause_cpu();
+        } else {
+            const int64_t seen = published.load(std::memory_order_acquire);
+            if (taken.load(std::memory_order_relaxed) >= seen && !stopping.load())
+                published.wait(seen);
+            idle = 0;
+        }
+    }
+}
+
+// Decode one core if any waits, and gaps that it completes.
+bool ParallelStream::take(Worker &worker) noexcept {
+    int64_t number = taken.load(std::memory_order_relaxed);
+    do {
+        if (number >= published.load(std::memory_order_acquire) || stopping.load(std::memory_order_relaxed))
+            return false;
+    } while (!taken.compare_exchange_weak(number, number + 1, std::memory_order_acq_rel));
+    decode_core(worker, number);
+    return true;
+}
+
+void ParallelStream::settle(const Answer &answer) noexcept {
+    frame.fetch_xor(answer.observables, std::memory_order_relaxed);
+    const auto mine = static_cast<uint8_t>(answer.quality);
+    uint8_t before = quality.load(std::memory_order_relaxed);
+    while (before < mine && !quality.compare_exchange_weak(before, mine, std::memory_order_relaxed)) {
+    }
+}
+
+// Detectors of raw defects of layers [begin, end) in a part that begins at layer `from` (counted in this stream).
+void ParallelStream::collect(Worker &worker, const Part &part, int64_t from, int64_t begin, int64_t end, size_t &count) noexcept {
+    for (int64_t t = begin; t < end; t++) {
+        const Layer &each = layer(t);
+        for (int32_t i = 0; i < each.count; i++) {
+            const int32_t detector = part.at(t - from, each.ranks[static_cast<size_t>(i)]);
+            if (detector == BOUNDARY)
+                settle({0, 0.0, Quality::failed});  // a rank that no detector has
+            else
+                worker.ids[count++] = detector;
+        }
+    }
+}
+
+void ParallelStream::place(Worker &worker, const Part &part, int64_t from, const std::vector<Defect> &defects, int32_t number,
+                           size_t &count) noexcept {
+    for (int32_t i = 0; i < number; i++) {
+        const Defect &each = defects[static_cast<size_t>(i)];
+        worker.ids[count++] = part.at(each.layer - from, each.rank);
+    }
+}
+
+Answer ParallelStream::decode(Decoder &decoder, Worker &worker, size_t count) noexcept {
+    decoder.begin();
+    decoder.add({worker.ids.data(), count});
+    worker.decoded.fetch_add(1, std::memory_order_relaxed);
+    return decoder.finish();
+}
+
+void ParallelStream::decode_core(Worker &worker, int64_t number) noexcept {
+    const auto &[core, gap, buffer] = windows.settings;
+    const int64_t k = number - base;
+    const int64_t begin = k * windows.period();
+    const int64_t end = begin + core;
+    const int64_t from = k == 0 ? 0 : begin - buffer;
+    const Part &part = k == 0 ? windows.first_core : windows.core;
+    Decoder &decoder = k == 0 ? *worker.first_core : *worker.core;
+    size_t count = 0;
+    collect(worker, part, from, from, end + buffer, count);
+    Answer answer = decode(decoder, worker, count);
+    answer.observables = 0;
+    Slot &mine = slot(number);
+    mine.left_count = mine.right_count = 0;
+    auto leave = [&](int32_t detector, bool right) {
+        const int64_t at = from + part.layer[detector];
+        if (at < begin || at >= end)
+            return;
+        const Defect defect{at, detector - part.first[at - from]};
+        if (right)
+            mine.right[static_cast<size_t>(mine.right_count++)] = defect;
+        else
+            mine.left[static_cast<size_t>(mine.left_count++)] = defect;
+    };
+    for (const Pair &pair : decoder.pairs()) {
+        const int64_t a = from + part.layer[pair.a];
+        const int64_t b = pair.b == BOUNDARY ? a : from + part.layer[pair.b];
+        const auto [low, high] = std::minmax(a, b);
+        if (pair.observables & (FUTURE | PAST)) {
+            leave(pair.a, (pair.observables & FUTURE) != 0);
+        } else if (low >= begin && high < end) {
+            answer.observables ^= pair.observables;
+        } else {
+            leave(pair.a, high >= end);
+            if (pair.b != BOUNDARY)
+                leave(pair.b, high >= end);
+        }
+    }
+    settle(answer);
+    if (k > 0 && slot(number - 1).ready.fetch_add(1, std::memory_order_acq_rel) == 1)
+        decode_gap(worker, number - 1);
+    if (mine.ready.fetch_add(1, std::memory_order_acq_rel) == 1)
+        decode_gap(worker, number);
+    cores_done.fetch_add(1, std::memory_order_release);
+}
+
+// The gap after a core, with what both neighbours left to it.
+void ParallelStream::decode_gap(Worker &worker, int64_t number) noexcept {
+    const int64_t k = number - base;
+    const int64_t from = k * windows.period();
+    const Part &part = k == 0 ? windows.first_gap : windows.gap;
+    const Slot &before = slot(number);
+    const Slot &after = slot(number + 1);
+    size_t count = 0;
+    place(worker, part, from, before.right, before.right_count, count);
+    collect(worker, part, from, from + windows.settings.core, from + windows.period(), count);
+    place(worker, part, from, after.left, after.left_count, count);
+    settle(decode(k == 0 ? *worker.first_gap : *worker.gap, worker, count));
+    Slot &mine = slot(number);
+    mine.ready.store(0, std::memory_order_relaxed);
+    mine.done.store(number, std::memory_order_release);
+}
+
+void ParallelStream::retire() noexcept {
+    while (slot(base + retired).done.load(std::memory_order_acquire) == base + retired)
+        retired++;
+}
+
+int64_t ParallelStream::backlog() noexcept {
+    retire();
+    return arrived - retired * windows.period();
+}
+
+void ParallelStream::begin() noexcept {
+    const int64_t next = published.load(std::memory_order_relaxed);
+    while (cores_done.load(std::memory_order_acquire) < next)
+        if (!help())
+            pause_cpu();
+    for (Slot &each : slots)
+        each.ready.store(0, std::memory_order_relaxed);
+    base = next;
+    arrived = retired = 0;
+    ended = false;
+    frame.store(0, std::memory_order_relaxed);
+    quality.store(0, std::memory_order_relaxed);
+}
+
+bool ParallelStream::add(std::span<const int32_t> ranks) noexcept { return put(ranks, false); }
+
+bool ParallelStream::add_last(std::span<const int32_t> ranks) noexcept { return put(ranks, true); }
+
+bool ParallelStream::put(std::span<const int32_t> ranks, bool last) noexcept {
+    const auto &[core, gap, buffer] = windows.settings;
+    const auto room = static_cast<int64_t>(ring.size());
+    if (arrived >= retired * windows.period() + room) {
+        retire();
+        if (arrived >= retired * windows.period() + room)
+            return false;
+    }
+    Layer &each = layer(arrived);
+    each.count = static_cast<int32_t>(std::min(ranks.size(), each.ranks.size()));
+    if (ranks.size() > each.ranks.size())
+        settle({0, 0.0, Quality::failed});
+    std::copy_n(ranks.begin(), each.count, each.ranks.begin());
+    arrived++;
+    ended = last;
+    const int64_t after = arrived - core - buffer;
+    if (last || after < 0 || after % windows.period() != 0)
+        return true;
+    published.fetch_add(1, std::memory_order_release);
+    published.notify_one();
+    if (threads.empty())
+        help();
+    return true;
+}
+
+Answer ParallelStream::finish() noexcept {
+    const int64_t next = published.load(std::memory_order_relaxed);
+    while (cores_done.load(std::memory_order_acquire) < next)
+        if (!help())
+            pause_cpu();
+    if (!ended || arrived < windows.least())
+        return {0, 0.0, Quality::failed};
+    Worker &mine = *workers.back();
+    const int64_t last = next - 1 - base;  // core
+    const int64_t from = arrived - static_cast<int64_t>(windows.end.first.size()) + 1;
+    const Slot &before = slot(next - 1);
+    size_t count = 0;
+    place(mine, windows.end, from, before.right, before.right_count, count);
+    collect(mine, windows.end, from, last * windows.period() + windows.settings.core, arrived, count);
+    settle(decode(*ending, mine, count));
+    return {frame.load(), 0.0, static_cast<Quality>(quality.load())};
+}
+
+std::vector<int64_t> ParallelStream::shares() const {
+    std::vector<int64_t> all;
+    for (const auto &worker : workers)
+        all.push_back(worker->decoded.load(std::memory_order_relaxed));
+    return all;
+}
+
+}  // namespace qdeck

@@ -1,0 +1,127 @@
+#include "check.h"
+#include "graphs.h"
+#include "matching.h"
+#include "parallel.h"
+#include "union_find.h"
+
+#include <numeric>
+#include <stdexcept>
+#include <string>
+
+using namespace qdeck;
+
+static std::unique_ptr<Compiled> union_find(const Model &model) { return std::make_unique<UnionFind>(model); }
+static std::unique_ptr<Compiled> matching(const Model &model) { return std::make_unique<Matching>(model); }
+
+static Answer decode(ParallelStream &stream, const graphs::Shot &shot, int32_t wide, int32_t layers) {
+    const auto ranks = graphs::by_layer(shot, wide, layers);
+    stream.begin();
+    for (int32_t t = 0; t < layers; t++)
+        while (!(t + 1 < layers ? stream.add(ranks[t]) : stream.add_last(ranks[t])))
+            std::this_thread::yield();
+    return stream.finish();
+}
+
+// As accurate as the whole volume; with any number of workers the same answers.
+static void accuracy(const Maker &maker, Quality quality) {
+    const int32_t layers = 90;
+    const Model model = graphs::repetition(5, layers - 1, 0.02, 0.02, 0.005);
+    const auto compiled = maker(model);
+    const auto truth = compiled->decoder();
+    const ParallelWindows windows(model, {5, 6, 5}, maker);
+    ParallelStream alone(windows, 0, 60);
+    ParallelStream one(windows, 1, 60);
+    ParallelStream three(windows, 3, 200);
+    std::mt19937_64 random(31);
+    int wrong = 0;
+    int wrong_whole = 0;
+    const int shots = 3000;
+    for (int i = 0; i < shots; i++) {
+        const graphs::Shot shot = graphs::sample(model, random);
+        const Answer answer = decode(alone, shot, 4, layers);
+        CHECK(answer.quality == quality);
+        if (i % 4 == 0) {
+            CHECK(decode(one, shot, 4, layers).observables == answer.observables);
+            CHECK(decode(three, shot, 4, layers).observables == answer.observables);
+        }
+        truth->begin();
+        truth->add(shot.defects);
+        wrong_whole += truth->finish().observables != shot.observables;
+        wrong += answer.observables != shot.observables;
+    }
+    std::printf("parallel: %d wrong of %d, whole volume %d\n", wrong, shots, wrong_whole);
+    CHECK(wrong < wrong_whole * 1.1 + 10);
+    const auto shares = three.shares();
+    CHECK(shares.size() == 4);  // of each shot: 8 cores, the gaps between them and the end
+    CHECK(std::accumulate(shares.begin(), shares.end(), int64_t{0}) == (shots + 3) / 4 * (8 + 7 + 1));
+}
+
+// Every correction together explains every defect, whatever the noise and the length of the stream.
+static void consistency() {
+    Model model = graphs::repetition(9, 30, 0.03, 0.2, 0.05);
+    for (Edge &edge : model.edges) {
+        edge.observables = uint64_t{1} << edge.u % 8;
+        if (edge.v != BOUNDARY)
+            edge.observables ^= uint64_t{1} << edge.v % 8;
+    }
+    model.observables = 8;
+    const Layers layers(model);
+    std::mt19937_64 random(2);
+    for (const ParallelSettings settings : {ParallelSettings{1, 1, 1}, {3, 2, 1}, {2, 4, 3}, {9, 9, 9}}) {
+        const ParallelWindows windows(model, settings, union_find);
+        ParallelStream stream(windows, 2, 0);
+        for (int i = 0; i < 150; i++) {
+            const int32_t count = windows.least() + static_cast<int32_t>(random() % 60);
+            const graphs::Shot shot = graphs::sample(stretch(model, layers, count), random);
+            uint64_t odd = 0;
+            for (const int32_t v : shot.defects)
+                odd ^= uint64_t{1} << v % 8;
+            const Answer answer = decode(stream, shot, 8, count);
+            CHECK(answer.quality == Quality::heuristic);
+            CHECK(answer.observables == odd);
+        }
+    }
+}
+
+static void limits() {
+    const Model model = graphs::repetition(5, 40, 0.02, 0.02);
+    auto refusal = [](const Model &of, ParallelSettings settings) -> std::string {
+        try {
+            ParallelWindows(of, settings, union_find);
+        } catch (const std::invalid_argument &error) {
+            return error.what();
+        }
+        return "";
+    };
+    CHECK(refusal(model, {5, 4, 5}).find("a gap as many as a buffer") != std::string::npos);
+    Model ring = model;
+    std::erase_if(ring.edges, [](const Edge &edge) { return edge.v == BOUNDARY; });
+    CHECK(refusal(ring, {5, 5, 5}).find("take sliding windows") != std::string::npos);
+    const ParallelWindows windows(model, {5, 5, 5}, union_find);
+    // Without workers nothing is late; a stream that is too short, or not ended, fails.
+    ParallelStream stream(windows, 0, 0);
+    for (int32_t t = 0; t < 10; t++)
+        CHECK(stream.add({}));
+    CHECK(stream.finish().quality == Quality::failed);
+    stream.begin();
+    CHECK(stream.add_last({}));
+    CHECK(stream.finish().quality == Quality::failed);
+    stream.begin();
+    const std::vector<int32_t> bad{77};
+    for (int32_t t = 0; t < windows.least(); t++)
+        CHECK(t + 1 < windows.least() ? stream.add(bad) : stream.add_last({}));
+    CHECK(stream.finish().quality == Quality::failed);
+    stream.begin();
+    for (int32_t t = 0; t < 1000; t++) {
+        CHECK(t < 999 ? stream.add({}) : stream.add_last({}));
+        CHECK(stream.backlog() <= windows.least() + 10);
+    }
+    CHECK(stream.finish().quality == Quality::heuristic);
+}
+
+int main() {
+    accuracy(union_find, Quality::heuristic);
+    accuracy(matching, Quality::exact);
+    consistency();
+    limits();
+}
