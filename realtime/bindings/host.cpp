@@ -7,6 +7,8 @@
 #include <nanobind/stl/string.h>
 #include <nanobind/stl/vector.h>
 
+#include <algorithm>
+
 #include "admission.h"
 #include "jitter.h"
 #include "matching.h"
@@ -42,6 +44,8 @@ std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, c
     loaded->decoder = compiled->decoder();
     loaded->keeps = compiled;
     qdeck::warm(*loaded->decoder, shots, warm_ns);
+    const auto longer = [](const auto &a, const auto &b) { return a.size() < b.size(); };
+    if (!shots.empty()) loaded->sample = *std::max_element(shots.begin(), shots.end(), longer);
     return loaded;
 }
 

@@ -35,6 +35,10 @@ void VolumeProbe::swap(Patch &patch) noexcept {
     if (!slot_.take()) return;
     live_ = slot_.current().decoder.get();
     static_cast<VolumePatch &>(patch).use(*this, epoch());
+    // Its memory was warm in another core's caches. This round ends no volume: there is time to bring it here.
+    live_->begin();
+    live_->add(slot_.current().sample);
+    live_->finish();
 }
 
 int64_t VolumeProbe::time_again(std::span<const int32_t> defects) noexcept {

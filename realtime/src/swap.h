@@ -8,6 +8,7 @@
 #include <atomic>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "decoder.h"
 #include "stream.h"
@@ -19,6 +20,7 @@ struct Loaded {
     std::shared_ptr<const void> keeps;
     std::unique_ptr<Decoder> decoder;
     std::unique_ptr<StreamDecoder> stream;
+    std::vector<int32_t> sample;  // defects of some volume, with which the loop warms its caches when it takes over
     uint64_t epoch = 0;
     Loaded *next = nullptr;  // of the retired
 };

@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from quarterdeck_realtime import _hot, model_of
-from quarterdeck_realtime.bench import Case, bench, head, markdown, near_ties
+from quarterdeck_realtime.bench import bench, head, near_ties
 from quarterdeck_realtime.closed_loop import ClosedLoop, causes_of
 from quarterdeck_realtime.codes import Experiment, Shots, experiment
 from quarterdeck_realtime.profiles import PROFILES
+from quarterdeck_realtime.report import Case, markdown
 from quarterdeck_realtime.status import CAUSES, Ledger, Miss, prometheus
 
 EASY = msgspec.structs.replace(PROFILES["superconducting"], cycle_us=5.0)  # for machines that do other things, too
@@ -192,8 +193,8 @@ def test_admission_is_by_measured_cost() -> None:
 def test_the_bench_closes_the_loop_and_reports_it() -> None:
     lines: list[str] = []
     report = bench(
-        quick=True, cases=[Case("surface", 3, 5e-3, 600, 2), Case("repetition", 5, 1e-2, 600, 1, True)], swaps=20, rounds=2000,
-        holding=[3], tell=lines.append, fifo=0,
+        quick=True, cases=[Case("surface", 3, 5e-3, 600, 2), Case("repetition", 5, 1e-2, 600, 1, True)],
+        swaps=20, rounds=2000, holding=[3], tell=lines.append, fifo=0,
     )  # fmt: skip
     assert [row.differ - row.near_ties for row in report.rows] == [0, 0]
     assert [row.answered for row in report.rows] == [1200, 600]

@@ -15,130 +15,16 @@ import msgspec
 import numpy as np
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.closed_loop import Block, ClosedLoop, Side, side_of
+from quarterdeck_realtime.closed_loop import Block, ClosedLoop, side_of
 from quarterdeck_realtime.codes import Shots, code_circuit, experiment
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.profiles import PROFILES, Cores, choose_cores
+from quarterdeck_realtime.report import Case, Holding, Jitter, Report, Row, Streams, Swaps, markdown
 
-__all__ = ["Case", "Holding", "Jitter", "Report", "Row", "Streams", "Swaps", "bench", "markdown"]
+__all__ = ["bench"]
 
 Tell = Callable[[str], None]
 SEED = 20_000
-
-
-class Case(msgspec.Struct, frozen=True):
-    """A memory experiment at 1 us cadence; `shots` in each of `blocks` blocks, the null control's between them."""
-
-    code: str
-    distance: int
-    p: float
-    shots: int
-    blocks: int = 8
-    plain: bool = False  # cudaq-realtime alone: an answer to each enqueue, and get_corrections
-
-
-class Jitter(msgspec.Struct, frozen=True):
-    """A thread that only looks at the clock: what the machine takes from it."""
-
-    core: int
-    seconds: float
-    over_2us_per_s: float
-    over_10us_per_s: float
-    share_over_2us: float
-    longest_us: float
-
-
-class Row(msgspec.Struct, frozen=True):
-    """One case: the decoder, the null control of the same minute, and the agreement with PyMatching."""
-
-    name: str
-    case: Case
-    own: Side
-    null: Side
-    differ: int  # answers other than PyMatching's, of the same shots
-    near_ties: int  # of them, with equal weight within the rounding of the tables
-    logical_errors: int
-    logical_errors_pymatching: int
-    answered: int  # all shots, with those that warmed up
-    lost: int  # without an answer
-    late_rounds: int  # published over half a cycle late
-    told_late: int
-    gaps_per_s: float  # of the host's loop, over 2 us
-    compile_s: float
-    table_bytes: int
-
-    @property
-    def p99_above_null_us(self) -> float:
-        return self.own.p99_us - self.null.p99_us
-
-
-class Swaps(msgspec.Struct, frozen=True):
-    """Hot swaps under load, against the same stream without any."""
-
-    distance: int
-    p: float
-    swaps: int  # that the answers showed
-    shots: int
-    lost_rounds: int
-    lost_answers: int
-    differ: int
-    wrong_epoch: int  # answers of another decoder than the one in force
-    swapped: Side  # all shots of the run with swaps
-    first: Side  # the first volume of each new decoder
-    steady: Side  # the run without swaps
-
-
-class Holding(msgspec.Struct, frozen=True):
-    """Many patches of one distance on one core at 1 ms cycles."""
-
-    patches: int
-    admitted: bool
-    refusal: str
-    predicted_share: float
-    busy_share: float
-    shots: int
-    misses: int
-    p50_us: float
-    p99_us: float
-    differ: int
-    lost: int
-    late_rounds_share: float  # of the controller: above some per cent it is the limit, not the host
-
-
-class Streams(msgspec.Struct, frozen=True):
-    """Sliding windows: streams of 100 rounds beside PyMatching, and one of very many rounds for its backlog."""
-
-    distance: int
-    p: float
-    window: int
-    commit: int
-    short: Side  # the closing answers of streams of 100 rounds
-    short_differ: int  # from PyMatching, which decodes each stream as a whole
-    logical_errors: int
-    logical_errors_pymatching: int
-    rounds: int  # of the long stream
-    long: Side  # every round of it, from its publishing to its acknowledgement, with all decoding that it set off
-    most_outstanding: int  # rounds without an acknowledgement at any one time
-    lost_rounds: int
-    late_rounds: int
-    failures: int
-
-
-class Report(msgspec.Struct, frozen=True):
-    """A whole run."""
-
-    machine: str
-    python: str
-    versions: dict[str, str]
-    cores: Cores
-    quick: bool
-    seconds: float
-    warnings: list[str]
-    jitter: Jitter
-    rows: list[Row]
-    streams: Streams | None = None
-    swaps: Swaps | None = None
-    holding: list[Holding] = []
 
 
 FULL = [
@@ -226,7 +112,7 @@ def run_case(case: Case, seed: int, fifo: int = 40) -> tuple[Row, list[str]]:
 
 
 def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) -> tuple[Swaps, list[str]]:
-    """Ask for a new decoder in the middle of every hundredth volume; decoders are built and warmed by another thread."""
+    """Ask for a new decoder in the middle of every hundredth volume; another thread builds and warms them."""
     every, batch = 100, 50
     exp = experiment("surface", distance, p)
     shots = exp.sample(every * batch, seed)
@@ -239,7 +125,7 @@ def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) ->
         seat = loop.seat(exp.name, exp, _hot.Matching(model), warm)
         loop.start()
         place = loop.seats[seat][2]
-        run = {"warm_shots": 0, "pause_every_shots": 0}
+        run: dict[str, Any] = {"warm_shots": 0, "pause_every_shots": 0}
         for _ in range(-(-swaps // batch)):
             steady.append(loop.run(seat, shots, expected, **run))
             fresh = [_hot.Matching(model) for _ in range(2)]
@@ -406,8 +292,9 @@ def bench(
 ) -> Report:  # fmt: skip
     """Run everything; `tell` is called with a line after each step.
 
-    `quick`: a few cases with few shots, well under a minute. `cases`, `swaps` (0: none), `rounds` of the long
-    stream (0: none) and `holding` (numbers of patches) replace what the full or quick run has. `fifo`: priority of both ends where that is allowed, 0 for none.
+    `quick`: a few cases with few shots, well under a minute. `cases`, `swaps` (0: none), `rounds` of the long stream
+    (0: none) and `holding` (numbers of patches) replace what the full or quick run has. `fifo`: priority of both ends
+    where that is allowed, 0 for none.
     """
     start = time.perf_counter()
     cores = choose_cores()
@@ -440,8 +327,10 @@ def bench(
     if many:
         streams, refused = run_streams(5, 1e-3, many, 300 if quick else 3000, SEED, fifo)
         tell(
-            f"{many} rounds d=5 in one stream: p50 {streams.long.p50_us:.2f}, p99 {streams.long.p99_us:.2f} us, at most "
-            f"{streams.most_outstanding} rounds waiting; streams of 100 rounds: {streams.short_differ} unlike PyMatching's"
+            f"{many} rounds d=5 in one stream: p50 {streams.long.p50_us:.2f}, p99 {streams.long.p99_us:.2f} us, at "
+            f"most {streams.most_outstanding} rounds waiting; of streams of 100 rounds "
+            f"{streams.short_differ} are unlike "
+            "PyMatching's"
         )
     held: list[Holding] = []
     steps = ([50] if quick else [250, 500, 1000, 1500]) if holding is None else holding
@@ -449,8 +338,8 @@ def bench(
         held, refused = run_holding(7, 1e-3, steps, SEED, fifo=fifo)
         for step in held:
             tell(
-                f"{step.patches} patches d=7 at 1 ms: p99 {step.p99_us:.1f} us, {step.misses} of {step.shots} over 1 ms, "
-                f"core busy {100 * step.busy_share:.0f} %"
+                f"{step.patches} patches d=7 at 1 ms: p99 {step.p99_us:.1f} us, {step.misses} of {step.shots} over "
+                f"1 ms, core busy {100 * step.busy_share:.0f} %"
             )
     return Report(
         machine=machine(),
@@ -466,72 +355,6 @@ def bench(
         swaps=swapped,
         holding=held,
     )
-
-
-def markdown(report: Report) -> str:
-    """The report as a page."""
-    jitter = report.jitter
-    lines = [
-        f"Machine: {report.machine}; controller on core {report.cores.controller}, host on core {report.cores.host}; "
-        + ", ".join(f"{name} {version}" for name, version in report.versions.items()) + f"; {report.seconds:.0f} s in all.",
-        "",
-        f"Jitter control (a thread that only reads the clock, {jitter.seconds:.1f} s): {jitter.over_2us_per_s:.0f} gaps/s "
-        f"over 2 us, {jitter.over_10us_per_s:.0f} over 10 us, the longest {jitter.longest_us:.0f} us.",
-        "",
-        "Reaction in us (answer seen minus last round published) at 1 us cadence over shared memory; misses are over 10 us.",
-        "",
-        "| case | shots | p50 | p99 | p99.9 | null p50 | null p99 | null p99.9 | p99 above null | misses | null | "
-        "causes | unlike PyMatching | logical errors (PyMatching's) |",
-        "|---|---|---|---|---|---|---|---|---|---|---|---|---|---|",
-    ]  # fmt: skip
-    for row in report.rows:
-        own, null = row.own, row.null
-        causes = ", ".join(f"{cause} {many}" for cause, many in own.causes.items() if many) or "-"
-        ties = f" ({row.near_ties} near-ties)" if row.differ else ""
-        lines.append(
-            f"| {row.name} | {own.shots} | {own.p50_us:.2f} | {own.p99_us:.2f} | {own.p999_us:.1f} | {null.p50_us:.2f} | "
-            f"{null.p99_us:.2f} | {null.p999_us:.1f} | {row.p99_above_null_us:.2f} | {own.misses} | {null.misses} | {causes} | "
-            f"{row.differ}{ties} | {row.logical_errors} ({row.logical_errors_pymatching}) |"
-        )
-    if report.streams:
-        streams = report.streams
-        long, short = streams.long, streams.short
-        lines += [
-            "",
-            f"Streams, d={streams.distance}, p={streams.p:g}, windows of {streams.window} rounds that advance by "
-            f"{streams.commit}, exact matching in each. {streams.rounds} rounds in one stream: each round answered in p50 "
-            f"{long.p50_us:.2f}, p99 {long.p99_us:.2f}, p99.9 {long.p999_us:.1f} us, {long.misses} over 10 us; at most "
-            f"{streams.most_outstanding} rounds waiting, {streams.lost_rounds} lost. Streams of 100 rounds: closing answer "
-            f"in p50 {short.p50_us:.2f}, p99 {short.p99_us:.2f} us; {streams.short_differ} of {short.shots} unlike "
-            f"PyMatching's of the whole; {streams.logical_errors} logical errors (PyMatching's "
-            f"{streams.logical_errors_pymatching}).",
-        ]
-    if report.swaps:
-        swaps = report.swaps
-        lines += [
-            "",
-            f"Hot swaps, d={swaps.distance}, p={swaps.p:g}: {swaps.swaps} in {swaps.shots} volumes: {swaps.lost_rounds} lost "
-            f"rounds, {swaps.lost_answers} lost answers, {swaps.wrong_epoch} answers of another epoch, {swaps.differ} unlike "
-            f"PyMatching's. p99 {swaps.swapped.p99_us:.2f} us against {swaps.steady.p99_us:.2f} without swaps; the first "
-            f"volume of a new decoder: p50 {swaps.first.p50_us:.2f}, p99 {swaps.first.p99_us:.2f} us.",
-        ]
-    if report.holding:
-        lines += [
-            "",
-            "Patches of d=7 at 1 ms cycles on one core, budget 1 ms:",
-            "",
-            "| patches | admitted | core busy (foretold) | p50 us | p99 us | over budget | unlike PyMatching | rounds late |",
-            "|---|---|---|---|---|---|---|---|",
-        ]
-        lines += [
-            f"| {step.patches} | {'yes' if step.admitted else 'no'} | {100 * step.busy_share:.0f} % "
-            f"({100 * step.predicted_share:.0f} %) | {step.p50_us:.1f} | {step.p99_us:.1f} | {step.misses} of {step.shots} | "
-            f"{step.differ} | {100 * step.late_rounds_share:.1f} % |"
-            for step in report.holding
-        ]
-    if report.warnings:
-        lines += ["", *(f"- {warning}" for warning in report.warnings)]
-    return "\n".join(lines) + "\n"
 
 
 def main() -> None:

@@ -88,8 +88,8 @@ def side_of(blocks: list[Block]) -> Side:
 class ClosedLoop:
     """A host on one core; controllers of one patch at a time on another. A context manager.
 
-    Patches are seated before the loop starts; all of them are polled in each sweep, so that a decoder and the null control
-    live under the same conditions.
+    Patches are seated before the loop starts; all of them are polled in each sweep, so that a decoder and the null
+    control live under the same conditions.
     """
 
     def __init__(
@@ -106,7 +106,7 @@ class ClosedLoop:
         self.fifo = fifo if self.cores.host >= 0 else 0
         self.warnings = list(self.cores.warnings)
         self.name = f"quarterdeck-bench-{os.getpid()}-{time.monotonic_ns()}"
-        settings = {
+        settings: dict[str, Any] = {
             "wishes": _hot.Wishes(core=self.cores.host, fifo=self.fifo, shallow=True),
             "ledger": self.name,
             "patches": patches,
@@ -205,7 +205,7 @@ class ClosedLoop:
         stream: bool = False,
         **pace: Any,
     ) -> Block:
-        """Publish these shots to one patch, and account for each answer. `stream`: each shot is a stream of its own."""
+        """Publish these shots to one patch, and account for each answer. `stream`: each shot is a stream."""
         rings, experiment, place = self.seats[seat]
         controller = self.controller(len(experiment.round_bits), warm_shots, **pace)
         controller.add(
@@ -221,7 +221,7 @@ class ClosedLoop:
         return self._account(controller, place, warm_shots, stream)
 
     def run_rounds(self, seat: int, rounds: Bytes, closing: list[int], warm_rounds: int = 1000, **pace: Any) -> Block:
-        """Publish the rounds (rows of bytes) of one stream, which the `closing` bytes end; each is a shot of the block."""
+        """Publish the rounds (rows of bytes) of a stream that `closing` ends; each is a shot of the block."""
         rings, experiment, place = self.seats[seat]
         shape = stream_shape(experiment)
         controller = self.controller(1, warm_rounds, **pace)
@@ -244,7 +244,7 @@ class ClosedLoop:
         with Ledger(self.name) as ledger:
             before = int(ledger.head["missed"])
             self.warn(controller.run(_hot.Wishes(core=self.cores.controller, fifo=self.fifo)))
-            # A stream's round is known to the host by its counter, a volume by its shot: of a stream the last round counts.
+            # The host knows a stream's rounds by their counters; of a stream of many, the last one counts here.
             shift = 16 if stream and controller.rounds_of(0) > 1 else 0
             host = {miss.shot >> shift: miss for miss in ledger.misses(before) if miss.place == place}
         tally = controller.tally(0)

@@ -27,8 +27,8 @@ TASKS = {
 def code_circuit(code: str, distance: int, rounds: int, p: float) -> stim.Circuit:
     """A memory experiment of Stim's with the same probability `p` on gates, idling data, measurements and resets.
 
-    `code` is one of surface, surface-x, repetition, colour. Raises ValueError for others and for distances that Stim does
-    not know (the colour code has odd ones).
+    `code` is one of surface, surface-x, repetition, colour. Raises ValueError for others and for distances that Stim
+    does not know (the colour code has odd ones).
     """
     if code not in TASKS:
         raise ValueError(f"There is no code {code!r}: use one of {', '.join(TASKS)}.")
@@ -73,8 +73,8 @@ class Experiment(msgspec.Struct, frozen=True):
     def sample(self, shots: int, seed: int, circuit: stim.Circuit | None = None, loss: float = 0.0) -> Shots:
         """`shots` volumes, the same for the same seed and versions of Stim and numpy.
 
-        `circuit`: with other noise than this experiment's, as after a drift. `loss`: the probability that an atom is gone
-        when it is measured; its bit is then random.
+        `circuit`: with other noise than this experiment's, as after a drift. `loss`: the probability that an atom is
+        gone when it is measured; its bit is then random.
         """
         source = self.circuit if circuit is None else circuit
         measurements = source.compile_sampler(seed=seed).sample(shots)
@@ -149,8 +149,7 @@ def masks(rows: npt.NDArray[Any]) -> Masks:
 def experiment(code: str, distance: int, p: float, rounds: int | None = None) -> Experiment:
     """A memory experiment of `rounds` rounds (as many as the distance, by default) and a readout.
 
-    Raises ValueError where Stim cannot decompose the errors of the code into edges (the colour code): such a code has no
-    matching, and its experiment no `dem`; use `circuit_experiment` with your own decoder then.
+    The errors of the colour code are not decomposed into edges: it has no matching; bring another decoder.
     """
     rounds = distance if rounds is None else rounds
     name = f"{code} d={distance} p={p:g}" + ("" if rounds == distance else f" rounds={rounds}")

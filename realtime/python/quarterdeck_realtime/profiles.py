@@ -1,4 +1,4 @@
-"""What kinds of hardware ask of a real-time host: cadence, budget, and what a controller does when an answer is late."""
+"""What kinds of hardware ask of a real-time host: cadence, budget, and what is done when an answer is late."""
 
 from __future__ import annotations
 

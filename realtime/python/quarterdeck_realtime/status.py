@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import mmap
 import os
+import time
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import msgspec
 import numpy as np
@@ -60,9 +61,8 @@ class Spread(msgspec.Struct, frozen=True):
             lower, upper = bucket_lower(at), bucket_lower(at + 1)
             return min(max(lower + (upper - 1 - lower) // 2, low), high) / 1e3
 
-        return cls(
-            count, int(histogram["sum"]) / count / 1e3, *(quantile(q) for q in (0.5, 0.9, 0.99, 0.999)), high / 1e3
-        )
+        mean_us = int(histogram["sum"]) / count / 1e3
+        return cls(count, mean_us, quantile(0.5), quantile(0.9), quantile(0.99), quantile(0.999), high / 1e3)
 
 
 class PatchStatus(msgspec.Struct, frozen=True):
@@ -128,8 +128,11 @@ class HostStatus(msgspec.Struct, frozen=True):
     patches: list[PatchStatus]
 
 
-def dtypes() -> dict[str, np.dtype[Any]]:
-    """The ledger's structures as numpy types, from the layout that the compiled module tells."""
+def dtypes(sizes: dict[str, int] | None = None) -> dict[str, np.dtype[Any]]:
+    """The ledger's structures as numpy types, from the layout that the compiled module tells.
+
+    `sizes`: the bytes of those that lie in a row.
+    """
     kinds = {"u": "<u8", "i": "<i8", "w": "<u4"}
     found: dict[str, np.dtype[Any]] = {}
     for structure in ("histogram", "head", "patch", "record"):
@@ -138,8 +141,11 @@ def dtypes() -> dict[str, np.dtype[Any]]:
         for _, _, _, many, kind in rows:
             base: Any = f"S{many}" if kind == "c" else found["histogram"] if kind == "h" else kinds[kind]
             formats.append(base if many == 1 or kind == "c" else (base, (many,)))
-        names, offsets = [row[1] for row in rows], [row[2] for row in rows]
-        found[structure] = np.dtype({"names": names, "formats": formats, "offsets": offsets})
+        shape: dict[str, Any] = {"names": [row[1] for row in rows], "formats": formats}
+        shape["offsets"] = [row[2] for row in rows]
+        if sizes and structure in sizes:
+            shape["itemsize"] = sizes[structure]
+        found[structure] = np.dtype(cast(Any, shape))
     return found
 
 
@@ -153,7 +159,7 @@ class Ledger:
             descriptor = os.open(path, os.O_RDONLY)
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"No real-time host keeps a ledger named {name!r}: start one with `qdeck realtime run`, or name another."
+                f"No real-time host keeps a ledger {name!r}: start one with `qdeck realtime run`, or name another."
             ) from None
         try:
             self.memory = mmap.mmap(descriptor, 0, access=mmap.ACCESS_READ)
@@ -168,13 +174,11 @@ class Ledger:
         if magic != _hot.LEDGER_MAGIC or version != _hot.LEDGER_VERSION:
             raise ValueError(f"{path} is not a ledger of this version: use the quarterdeck-realtime that wrote it.")
         self.head: Any = head
-        at, step = int(head["head_bytes"]), int(head["patch_bytes"])
-        many = int(head["patches"])
-        self.patches: list[Any] = [np.frombuffer(self.memory, types["patch"], 1, at + i * step)[0] for i in range(many)]
-        at += many * step
-        spaced = np.dtype({**{key: list(value) for key, value in _fields(types["record"]).items()},
-                           "itemsize": int(head["record_bytes"])})  # fmt: skip
-        self.records: Any = np.frombuffer(self.memory, spaced, int(head["records"]), at)
+        types = dtypes({"patch": int(head["patch_bytes"]), "record": int(head["record_bytes"])})
+        at, many = int(head["head_bytes"]), int(head["patches"])
+        self.patches: Any = np.frombuffer(self.memory, types["patch"], many, at)
+        at += self.patches.nbytes
+        self.records: Any = np.frombuffer(self.memory, types["record"], int(head["records"]), at)
 
     def __enter__(self) -> Self:
         return self
@@ -186,13 +190,11 @@ class Ledger:
 
     def close(self) -> None:
         """Give the memory back."""
-        self.head, self.patches, self.records = None, [], None
+        self.head = self.patches = self.records = None
         self.memory.close()
 
     def status(self, now_ns: int | None = None) -> HostStatus:
         """Everything, now. `now_ns`: of CLOCK_MONOTONIC."""
-        import time
-
         now = time.monotonic_ns() if now_ns is None else now_ns
         head = self.head
         beat = int(head["beat_ns"])
@@ -266,16 +268,6 @@ class Ledger:
                 )
             )
         return found
-
-
-def _fields(record: np.dtype[Any]) -> dict[str, list[Any]]:
-    names = list(record.names or ())
-    fields = record.fields or {}
-    return {
-        "names": names,
-        "formats": [fields[name][0] for name in names],
-        "offsets": [fields[name][1] for name in names],
-    }
 
 
 def prometheus(status: HostStatus) -> str:

@@ -83,7 +83,8 @@ static void every_answer_is_right(Dialect dialect, Policy policy) {
     CHECK(loop.controller.ran_ns() > 0);
 }
 
-// A decoder that takes longer than the budget is the cause itself, whatever the machine does besides.
+// The time of a slow decoder is put on the decoder, or, as far as it would be faster another time, on the machine; which of
+// a shot's parts is the largest depends on what the machine does besides (miss_test.cpp has the rule).
 static void a_slow_decoder_is_named() {
     Pace pace;
     pace.cycle_ns = 500'000;
@@ -96,7 +97,10 @@ static void a_slow_decoder_is_named() {
     loop.host.stop();
     const PatchLedger &page = loop.host.ledger().patch(place);
     CHECK(page.misses[0] == 0 && all(page) == 20);
-    CHECK(page.misses[static_cast<int>(Cause::decode)] >= 1);
+    for (size_t i = 0; i < 20; i++) {
+        const MissRecord &record = loop.host.ledger().record(i);
+        CHECK(record.shot == i && record.decode_ns + record.preempted_ns >= 300'000);
+    }
     CHECK(loop.controller.tally(0).told_late == 20 && loop.controller.tally(0).differ == 0);
     CHECK(loop.host.ledger().head().missed >= 20);
 }
@@ -112,7 +116,7 @@ static void time_that_the_machine_took_is_not_the_decoders() {
         void add(std::span<const int32_t>) noexcept override {}
         Answer finish() noexcept override {
             if (finished++ == 0)  // as if another program had run here
-                for (const int64_t until = now_ns() + 20'000'000; now_ns() < until;) pause_cpu();
+                for (const int64_t until = now_ns() + 200'000'000; now_ns() < until;) pause_cpu();
             return {};
         }
     };
@@ -125,7 +129,8 @@ static void time_that_the_machine_took_is_not_the_decoders() {
     loop.host.stop();
     const PatchLedger &page = loop.host.ledger().patch(place);
     CHECK(all(page) == 4);
-    CHECK(page.misses[static_cast<int>(Cause::preempted)] >= 1 && page.misses[static_cast<int>(Cause::decode)] == 0);
+    const MissRecord &record = loop.host.ledger().record(0);
+    CHECK(record.shot == 0 && record.preempted_ns >= 100'000'000 && record.decode_ns < 100'000'000);
 }
 
 static void swaps_lose_nothing() {

@@ -1,0 +1,213 @@
+"""What a run of the bench found: as JSON, and as a page."""
+
+from __future__ import annotations
+
+import msgspec
+
+from quarterdeck_realtime.closed_loop import Side
+from quarterdeck_realtime.profiles import Cores
+
+__all__ = ["Case", "Holding", "Jitter", "Report", "Row", "Streams", "Swaps", "markdown"]
+
+
+class Case(msgspec.Struct, frozen=True):
+    """A memory experiment at 1 us cadence; `shots` in each of `blocks` blocks, the null control's between them."""
+
+    code: str
+    distance: int
+    p: float
+    shots: int
+    blocks: int = 8
+    plain: bool = False  # cudaq-realtime alone: an answer to each enqueue, and get_corrections
+
+
+class Jitter(msgspec.Struct, frozen=True):
+    """A thread that only looks at the clock: what the machine takes from it."""
+
+    core: int
+    seconds: float
+    over_2us_per_s: float
+    over_10us_per_s: float
+    share_over_2us: float
+    longest_us: float
+
+
+class Row(msgspec.Struct, frozen=True):
+    """One case: the decoder, the null control of the same minute, and the agreement with PyMatching."""
+
+    name: str
+    case: Case
+    own: Side
+    null: Side
+    differ: int  # answers other than PyMatching's, of the same shots
+    near_ties: int  # of them, with equal weight within the rounding of the tables
+    logical_errors: int
+    logical_errors_pymatching: int
+    answered: int  # all shots, with those that warmed up
+    lost: int  # without an answer
+    late_rounds: int  # published over half a cycle late
+    told_late: int
+    gaps_per_s: float  # of the host's loop, over 2 us
+    compile_s: float
+    table_bytes: int
+
+    @property
+    def p99_above_null_us(self) -> float:
+        return self.own.p99_us - self.null.p99_us
+
+
+class Swaps(msgspec.Struct, frozen=True):
+    """Hot swaps under load, against the same stream without any."""
+
+    distance: int
+    p: float
+    swaps: int  # that the answers showed
+    shots: int
+    lost_rounds: int
+    lost_answers: int
+    differ: int
+    wrong_epoch: int  # answers of another decoder than the one in force
+    swapped: Side  # all shots of the run with swaps
+    first: Side  # the first volume of each new decoder
+    steady: Side  # the run without swaps
+
+
+class Holding(msgspec.Struct, frozen=True):
+    """Many patches of one distance on one core at 1 ms cycles."""
+
+    patches: int
+    admitted: bool
+    refusal: str
+    predicted_share: float
+    busy_share: float
+    shots: int
+    misses: int
+    p50_us: float
+    p99_us: float
+    differ: int
+    lost: int
+    late_rounds_share: float  # of the controller: above some per cent it is the limit, not the host
+
+
+class Streams(msgspec.Struct, frozen=True):
+    """Sliding windows: streams of 100 rounds beside PyMatching, and one of very many rounds for its backlog."""
+
+    distance: int
+    p: float
+    window: int
+    commit: int
+    short: Side  # the closing answers of streams of 100 rounds
+    short_differ: int  # from PyMatching, which decodes each stream as a whole
+    logical_errors: int
+    logical_errors_pymatching: int
+    rounds: int  # of the long stream
+    long: Side  # every round of it, from its publishing to its acknowledgement, with all decoding that it set off
+    most_outstanding: int  # rounds without an acknowledgement at any one time
+    lost_rounds: int
+    late_rounds: int
+    failures: int
+
+
+class Report(msgspec.Struct, frozen=True):
+    """A whole run."""
+
+    machine: str
+    python: str
+    versions: dict[str, str]
+    cores: Cores
+    quick: bool
+    seconds: float
+    warnings: list[str]
+    jitter: Jitter
+    rows: list[Row]
+    streams: Streams | None = None
+    swaps: Swaps | None = None
+    holding: list[Holding] = []
+
+
+def markdown(report: Report) -> str:
+    """The report as a page."""
+    parts = [_top(report), _rows(report.rows)]
+    if report.streams:
+        parts.append([_streams(report.streams)])
+    if report.swaps:
+        parts.append([_swaps(report.swaps)])
+    if report.holding:
+        parts.append(_holding(report.holding))
+    if report.warnings:
+        parts.append([f"- {warning}" for warning in report.warnings])
+    return "\n\n".join("\n".join(part) for part in parts) + "\n"
+
+
+def _top(report: Report) -> list[str]:
+    jitter = report.jitter
+    versions = ", ".join(f"{name} {version}" for name, version in report.versions.items())
+    return [
+        f"Machine: {report.machine}; controller on core {report.cores.controller}, host on core {report.cores.host}; "
+        f"{versions}; {report.seconds:.0f} s in all.",
+        "",
+        f"Jitter control (a thread that only reads the clock, {jitter.seconds:.1f} s): {jitter.over_2us_per_s:.0f} "
+        f"gaps/s over 2 us, {jitter.over_10us_per_s:.0f} over 10 us, the longest {jitter.longest_us:.0f} us.",
+        "",
+        "Reaction in us (answer seen minus last round published) at 1 us cadence over shared memory; misses are over "
+        "10 us. The null control is the same loop without a decoder, in blocks between the decoder's.",
+    ]
+
+
+def _table(names: list[str], rows: list[list[str]]) -> list[str]:
+    lines = [" | ".join(names), "|".join("---" for _ in names), *(" | ".join(row) for row in rows)]
+    return [f"| {line} |" for line in lines]
+
+
+def _rows(rows: list[Row]) -> list[str]:
+    names = ["case", "shots", "p50", "p99", "p99.9", "null p50", "null p99", "null p99.9", "p99 above null", "misses"]
+    names += ["null's", "causes", "unlike PyMatching", "logical errors (PyMatching's)"]
+    found = []
+    for row in rows:
+        own, null = row.own, row.null
+        causes = ", ".join(f"{cause} {many}" for cause, many in own.causes.items() if many) or "-"
+        ties = f" ({row.near_ties} near-ties)" if row.differ else ""
+        times = [own.p50_us, own.p99_us, own.p999_us, null.p50_us, null.p99_us, null.p999_us, row.p99_above_null_us]
+        found.append([
+            row.name, f"{own.shots}", *(f"{time:.2f}" for time in times), f"{own.misses}", f"{null.misses}", causes,
+            f"{row.differ}{ties}", f"{row.logical_errors} ({row.logical_errors_pymatching})",
+        ])  # fmt: skip
+    return _table(names, found)
+
+
+def _streams(streams: Streams) -> str:
+    long, short = streams.long, streams.short
+    return (
+        f"Streams, d={streams.distance}, p={streams.p:g}, windows of {streams.window} rounds that advance by "
+        f"{streams.commit}, exact matching in each. {streams.rounds} rounds in one stream: each round answered in p50 "
+        f"{long.p50_us:.2f}, p99 {long.p99_us:.2f}, p99.9 {long.p999_us:.1f} us, {long.misses} over 10 us; at most "
+        f"{streams.most_outstanding} rounds waiting, {streams.lost_rounds} lost. Streams of 100 rounds: closing answer "
+        f"in p50 {short.p50_us:.2f}, p99 {short.p99_us:.2f} us; {streams.short_differ} of {short.shots} unlike "
+        f"PyMatching's of the whole; {streams.logical_errors} logical errors (PyMatching's "
+        f"{streams.logical_errors_pymatching})."
+    )
+
+
+def _swaps(swaps: Swaps) -> str:
+    return (
+        f"Hot swaps, d={swaps.distance}, p={swaps.p:g}: {swaps.swaps} in {swaps.shots} volumes: {swaps.lost_rounds} "
+        f"lost rounds, {swaps.lost_answers} lost answers, {swaps.wrong_epoch} answers of another epoch, {swaps.differ} "
+        f"unlike PyMatching's. p99 {swaps.swapped.p99_us:.2f} us against {swaps.steady.p99_us:.2f} "
+        f"without swaps; the first "
+        f"volume of a new decoder: p50 {swaps.first.p50_us:.2f}, p99 {swaps.first.p99_us:.2f} us."
+    )
+
+
+def _holding(steps: list[Holding]) -> list[str]:
+    names = ["patches", "admitted", "core busy (foretold)", "p50 us", "p99 us", "over budget", "unlike PyMatching"]
+    rows = [
+        [
+            f"{step.patches}", "yes" if step.admitted else "no",
+            f"{100 * step.busy_share:.0f} % ({100 * step.predicted_share:.0f} %)", f"{step.p50_us:.1f}",
+            f"{step.p99_us:.1f}", f"{step.misses} of {step.shots}", f"{step.differ}",
+            f"{100 * step.late_rounds_share:.1f} %",
+        ]
+        for step in steps
+    ]  # fmt: skip
+    title = "Patches of d=7 at 1 ms cycles on one core, budget 1 ms:"
+    return [title, "", *_table([*names, "rounds late"], rows)]
