@@ -9,6 +9,7 @@
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -93,6 +94,40 @@ struct Bench {
     }
 };
 
+// What Python holds: the decoders that its calls made are kept for the next ones.
+class Held final : public Matching {
+public:
+    using Matching::Matching;
+
+    class Loan {
+    public:
+        explicit Loan(const Held &from) : from_(from) {
+            const std::lock_guard guard(from.lock_);
+            if (!from.idle_.empty()) {
+                bench_ = std::move(from.idle_.back());
+                from.idle_.pop_back();
+            }
+            if (!bench_)
+                bench_ = std::make_unique<Bench>(from);
+        }
+        ~Loan() {
+            const std::lock_guard guard(from_.lock_);
+            from_.idle_.push_back(std::move(bench_));
+        }
+        Loan(const Loan &) = delete;
+        Loan &operator=(const Loan &) = delete;
+        Bench *operator->() const { return bench_.get(); }
+
+    private:
+        const Held &from_;
+        std::unique_ptr<Bench> bench_;
+    };
+
+private:
+    mutable std::mutex lock_;
+    mutable std::vector<std::unique_ptr<Bench>> idle_;
+};
+
 void check(const Matching &compiled, std::vector<int32_t> &defects) {
     std::sort(defects.begin(), defects.end());
     const int32_t detectors = int32_t(compiled.table().places.size());
@@ -107,17 +142,19 @@ Answer whole(const Answer &answer) {
     return answer;
 }
 
-template <class Array> nb::tuple decode_batch(const Matching &self, const Array &rows) {
+template <class Array> nb::tuple decode_batch(const Held &self, const Array &rows) {
     const Events events = Events::of(rows, self.table().places.size());
     std::vector<uint64_t> masks(events.shots);
     std::vector<double> weights(events.shots);
     std::vector<uint8_t> qualities(events.shots);
     {
         nb::gil_scoped_release release;
-        Bench bench(self);
+        const Held::Loan bench(self);
         for (size_t shot = 0; shot < events.shots; shot++) {
-            const size_t count = events.defects(shot, bench.defects.data());
-            const Answer answer = bench.decode({bench.defects.data(), count});
+            const size_t count = events.defects(shot, bench->defects.data());
+            if (count == 0)
+                continue;
+            const Answer answer = bench->decode({bench->defects.data(), count});
             masks[shot] = answer.observables;
             weights[shot] = answer.weight;
             qualities[shot] = uint8_t(answer.quality);
@@ -127,19 +164,19 @@ template <class Array> nb::tuple decode_batch(const Matching &self, const Array 
 }
 
 // Nanoseconds of each shot, begin to finish; before each shot `flush` bytes of memory are written, to cool the caches.
-template <class Array> nb::object time_batch(const Matching &self, const Array &rows, size_t flush) {
+template <class Array> nb::object time_batch(const Held &self, const Array &rows, size_t flush) {
     const Events events = Events::of(rows, self.table().places.size());
     std::vector<int32_t> times(events.shots);
     {
         nb::gil_scoped_release release;
-        Bench bench(self);
+        const Held::Loan bench(self);
         std::vector<uint8_t> cold(flush);
         for (size_t shot = 0; shot < events.shots; shot++) {
-            const size_t count = events.defects(shot, bench.defects.data());
+            const size_t count = events.defects(shot, bench->defects.data());
             for (size_t at = 0; at < flush; at += 64)
                 const_cast<volatile uint8_t &>(cold[at])++;
             const int64_t start = qdeck::now_ns();
-            bench.decode({bench.defects.data(), count});
+            bench->decode({bench->defects.data(), count});
             times[shot] = int32_t(std::min<int64_t>(qdeck::now_ns() - start, INT32_MAX));
         }
     }
@@ -151,26 +188,26 @@ template <class Array> nb::object time_batch(const Matching &self, const Array &
 void bind_decoder(nb::module_ &m) {
     nb::class_<qdeck::Compiled>(m, "Compiled", "A decoder for one model, compiled; shared by threads.")
         .def_prop_ro("bytes", &qdeck::Compiled::bytes, "Bytes of memory that all users of this decoder share.");
-    nb::class_<Matching, qdeck::Compiled>(m, "Matching", "Exact minimum-weight perfect matching.")
-        .def("__init__", [](Matching *self, const qdeck::Model &model, int direct, int small, bool vectors, bool prove) {
+    nb::class_<Held, qdeck::Compiled>(m, "Matching", "Exact minimum-weight perfect matching.")
+        .def("__init__", [](Held *self, const qdeck::Model &model, int direct, int small, bool vectors, bool prove) {
             nb::gil_scoped_release release;
-            new (self) Matching(model, {direct, small, vectors, prove});
+            new (self) Held(model, qdeck::MatchingOptions{direct, small, vectors, prove});
         }, "model"_a, nb::kw_only(), "direct"_a = 8, "small"_a = 300, "vectors"_a = true, "prove"_a = false,
              "Compile a model. `direct`: most defects that subset programs solve. `small`: bases of more detectors are solved so only up to 4 defects. "
              "`vectors`: AVX2 where present. `prove`, for "
              "tests: fail unless the duals prove a solution. Raises ValueError for a model that cannot be.")
-        .def("decode", [](const Matching &self, std::vector<int32_t> defects) {
+        .def("decode", [](const Held &self, std::vector<int32_t> defects) {
             check(self, defects);
-            Bench bench(self);
-            const Answer answer = whole(bench.decode(defects));
+            const Held::Loan bench(self);
+            const Answer answer = whole(bench->decode(defects));
             return std::make_pair(answer.observables, answer.weight);
         }, "defects"_a, "(mask of observables, weight) for the detectors that fired.")
-        .def("pairs", [](const Matching &self, std::vector<int32_t> defects) {
+        .def("pairs", [](const Held &self, std::vector<int32_t> defects) {
             check(self, defects);
-            Bench bench(self);
-            whole(bench.decode(defects));
+            const Held::Loan bench(self);
+            whole(bench->decode(defects));
             std::vector<std::tuple<int32_t, int32_t, uint64_t>> pairs;
-            for (const qdeck::Pair pair : bench.decoder->pairs())
+            for (const qdeck::Pair pair : bench->decoder->pairs())
                 pairs.emplace_back(pair.a, pair.b, pair.observables);
             return pairs;
         }, "defects"_a, "The matched pairs: (detector, detector or -1 for the boundary, mask that the path between flips).")
@@ -182,12 +219,12 @@ void bind_decoder(nb::module_ &m) {
         .def("time_batch", &time_batch<Bools>, "events"_a, "flush"_a = 0,
              "Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.")
         .def("time_batch", &time_batch<Rows>, "events"_a, "flush"_a = 0)
-        .def_prop_ro("units", [](const Matching &self) {
+        .def_prop_ro("units", [](const Held &self) {
             std::vector<double> units;
             for (const qdeck::Basis &basis : self.table().bases)
                 units.push_back(basis.unit);
             return units;
         }, "The quantum of weight of each basis.")
-        .def_prop_ro("decoder_bytes", [](const Matching &self) { return qdeck::MatchingDecoder(self).bytes(); },
+        .def_prop_ro("decoder_bytes", [](const Held &self) { return qdeck::MatchingDecoder(self).bytes(); },
                      "Bytes of address space of each thread's decoder.");
 }

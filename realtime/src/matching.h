@@ -62,7 +62,7 @@ private:
     uint32_t weight_[Program::WIDEST * Program::WIDEST];
 };
 
-class Matching final : public Compiled {
+class Matching : public Compiled {
 public:
     // Throws what Model::check throws.
     explicit Matching(const Model &model, MatchingOptions options = {});

@@ -59,26 +59,28 @@ class Matching(Compiled):
     def decode(self, defects: Sequence[int]) -> tuple[int, float]:
         """(mask of observables, weight) for the detectors that fired."""
 
-    def pairs(self, defects: Sequence[int]) -> list[tuple[int, int]]:
-        """The matched pairs of detectors; -1 stands for the boundary."""
+    def pairs(self, defects: Sequence[int]) -> list[tuple[int, int, int]]:
+        """
+        The matched pairs: (detector, detector or -1 for the boundary, mask that the path between flips).
+        """
 
     @overload
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
         """
-        (masks, weights) for rows of detection events: bool, or uint8 with bits packed lowest first.
+        Decode shots: rows of detection events, bool, or uint8 with bits packed lowest first. Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 2 failed: no perfect matching, the mask says nothing).
         """
 
     @overload
     def decode_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple: ...
 
     @overload
-    def time_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]:
+    def time_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> object:
         """
         Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.
         """
 
     @overload
-    def time_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> Annotated[NDArray[numpy.int32], dict(shape=(None,))]: ...
+    def time_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> object: ...
 
     @property
     def units(self) -> list[float]:
@@ -117,6 +119,24 @@ class Lookup(Compiled):
     @property
     def uncovered(self) -> int:
         """Detectors whose shots fail."""
+
+class Parallel:
+    """
+    Windows decoded side by side by worker threads, over a model with layers.
+    """
+
+    def __init__(self, model: Model, core: int, gap: int, buffer: int, inner: str = 'matching') -> None:
+        """
+        Cores of `core` layers with `buffer` layers on both sides are decoded first, then the gaps of `gap` layers between them. Raises ValueError for a model whose rounds do not repeat, that is too short, or that has no boundary.
+        """
+
+    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], workers: int = 1) -> tuple:
+        """
+        As for other decoders (weights are 0); without workers the caller's thread decodes.
+        """
+
+    @property
+    def bytes(self) -> int: ...
 
 class UnionFind(Compiled):
     """Weighted union-find decoder of a model."""
@@ -442,6 +462,11 @@ class Host:
         The same behind a UDP endpoint of its own. Returns its place, and the port.
         """
 
+    def add_stream(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, first: Detectors, steady: Detectors, last: Detectors, observables: int, model: Model, window: int, commit: int) -> int:
+        """
+        Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.
+        """
+
     def remove(self, place: int) -> None: ...
 
     def start(self) -> None: ...
@@ -495,9 +520,9 @@ class Controller:
 
     def __init__(self, *, cycle_ns: int, budget_ns: int, policy: int = 0, plain: bool = False, warm_shots: int = 200, pause_every_shots: int = 0, pause_ns: int = 0, swap_every_shots: int = 0, timeout_ns: int = 2000000000, gap_ns: int = 2000, nap_ns: int = 0) -> None: ...
 
-    def add(self, rings: Rings, *, decoder: int, round_bits: Sequence[int], bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], observables: int, laps: int = 1, phase_ns: int = 0, expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)]) -> None:
+    def add(self, rings: Rings, *, decoder: int, round_bits: Sequence[int], bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], observables: int, laps: int = 1, phase_ns: int = 0, expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], stream: bool = False, closing: Sequence[int] = [], closing_bits: int = 0) -> None:
         """
-        A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty.
+        `stream`: volumes are streams; with `closing` bytes, the rows of `bits` are the rounds of a single one. A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty.
         """
 
     def run(self, wishes: Wishes) -> list[str]:
@@ -510,6 +535,9 @@ class Controller:
 
     def quantiles(self, feed: int, qs: Sequence[float]) -> list[int]:
         """Of the reactions after the warm-up, in ns."""
+
+    def rounds_of(self, feed: int) -> int:
+        """Rounds of its volumes."""
 
     @property
     def ran_ns(self) -> int: ...
