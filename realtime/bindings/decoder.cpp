@@ -7,7 +7,6 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
 #include <mutex>
 #include <stdexcept>
@@ -19,7 +18,6 @@ using namespace nb::literals;
 namespace {
 
 using qdeck::Answer;
-using qdeck::Decoder;
 using qdeck::Matching;
 using Rows = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bools = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -43,54 +41,42 @@ struct Events {
         return {reinterpret_cast<const uint8_t *>(rows.data()), rows.shape(0), rows.shape(1), detectors, false};
     }
 
-    // The detectors that fired in a shot; `defects` has room for all and for four more. Without branches but for a word of
-    // more than four, for which ones fired cannot be predicted.
-    size_t defects(size_t shot, int32_t *defects) const noexcept {
+    // The bits of a shot, as words; `words` has room for them.
+    void bits(size_t shot, uint64_t *words) const noexcept {
         const uint8_t *row = data + shot * stride;
-        int32_t *next = defects;
-        for (size_t at = 0; at < detectors; at += 64) {
-            uint64_t word = packed ? bytes(row + at / 8, stride - at / 8) : bits(row + at, stride - at);
-            if (detectors - at < 64)
-                word &= (uint64_t{1} << (detectors - at)) - 1;
-            const int count = std::popcount(word);
-            for (int four = 0; four < count || four == 0; four += 4)
-                for (int i = 0; i < 4; i++) {
-                    next[four + i] = int32_t(at) + __builtin_ctzll(word | uint64_t{1} << 63);
-                    word &= word - 1;
-                }
-            next += count;
+        if (packed) {
+            words[stride / 8] = 0;
+            std::memcpy(words, row, stride);
+            return;
         }
-        return size_t(next - defects);
-    }
-
-private:
-    static uint64_t bytes(const uint8_t *from, size_t left) noexcept {
-        uint64_t word = 0;
-        if (left >= 8)
-            std::memcpy(&word, from, 8);
-        else
-            std::memcpy(&word, from, left);
-        return word;
-    }
-    // 64 bools as bits.
-    static uint64_t bits(const uint8_t *from, size_t left) noexcept {
-        uint64_t word = 0;
-        for (size_t eight = 0; eight < 8 && 8 * eight < left; eight++)
-            word |= (bytes(from + 8 * eight, left - 8 * eight) * 0x0102040810204080u) >> 56 << 8 * eight;
-        return word;
+        for (size_t at = 0; at < detectors; at += 64) {
+            uint64_t word = 0;
+            for (size_t eight = at; eight < at + 64 && eight < detectors; eight += 8) {
+                uint64_t bools = 0;  // 0 or 1 in each byte
+                std::memcpy(&bools, row + eight, std::min<size_t>(8, detectors - eight));
+                word |= (bools * 0x0102040810204080u) >> 56 << (eight - at);
+            }
+            words[at / 64] = word;
+        }
     }
 };
 
 // A decoder with its memory, for one caller at a time.
 struct Bench {
-    explicit Bench(const Matching &compiled) : decoder(compiled.decoder()), defects(compiled.table().places.size() + 64) {}
-    std::unique_ptr<Decoder> decoder;
-    std::vector<int32_t> defects;
+    explicit Bench(const Matching &compiled)
+        : decoder(compiled), room(compiled.table().places.size() + 64), words(room.size() / 64 + 1) {}
+    qdeck::MatchingDecoder decoder;
+    std::vector<int32_t> room;
+    std::vector<uint64_t> words;
 
+    std::span<const int32_t> defects(const Events &events, size_t shot) {
+        events.bits(shot, words.data());
+        return {room.data(), decoder.unpack(words.data(), events.detectors, room.data())};
+    }
     Answer decode(std::span<const int32_t> fired) {
-        decoder->begin();
-        decoder->add(fired);
-        return decoder->finish();
+        decoder.begin();
+        decoder.add(fired);
+        return decoder.finish();
     }
 };
 
@@ -151,10 +137,10 @@ template <class Array> nb::tuple decode_batch(const Held &self, const Array &row
         nb::gil_scoped_release release;
         const Held::Loan bench(self);
         for (size_t shot = 0; shot < events.shots; shot++) {
-            const size_t count = events.defects(shot, bench->defects.data());
-            if (count == 0)
+            const std::span<const int32_t> defects = bench->defects(events, shot);
+            if (defects.empty())
                 continue;
-            const Answer answer = bench->decode({bench->defects.data(), count});
+            const Answer answer = bench->decode(defects);
             masks[shot] = answer.observables;
             weights[shot] = answer.weight;
             qualities[shot] = uint8_t(answer.quality);
@@ -172,11 +158,11 @@ template <class Array> nb::object time_batch(const Held &self, const Array &rows
         const Held::Loan bench(self);
         std::vector<uint8_t> cold(flush);
         for (size_t shot = 0; shot < events.shots; shot++) {
-            const size_t count = events.defects(shot, bench->defects.data());
+            const std::span<const int32_t> defects = bench->defects(events, shot);
             for (size_t at = 0; at < flush; at += 64)
                 const_cast<volatile uint8_t &>(cold[at])++;
             const int64_t start = qdeck::now_ns();
-            bench->decode({bench->defects.data(), count});
+            bench->decode(defects);
             times[shot] = int32_t(std::min<int64_t>(qdeck::now_ns() - start, INT32_MAX));
         }
     }
@@ -207,7 +193,7 @@ void bind_decoder(nb::module_ &m) {
             const Held::Loan bench(self);
             whole(bench->decode(defects));
             std::vector<std::tuple<int32_t, int32_t, uint64_t>> pairs;
-            for (const qdeck::Pair pair : bench->decoder->pairs())
+            for (const qdeck::Pair pair : bench->decoder.pairs())
                 pairs.emplace_back(pair.a, pair.b, pair.observables);
             return pairs;
         }, "defects"_a, "The matched pairs: (detector, detector or -1 for the boundary, mask that the path between flips).")
