@@ -57,7 +57,8 @@ def test_weights_and_observables_are_pymatchings(case: tuple[int, float, str, bo
     answers: Any = pymatching.Matching.from_detector_error_model(dem).decode_batch(events, return_weights=True)
     flips, weights = answers
     model = model_of(dem)
-    first = usual = None
+    first: Any = None
+    usual: Any = None
     for options in ({}, PLAIN, GENERAL, PROGRAMS):
         matching = Matching(model, **options)
         masks, ours, qualities = matching.decode_batch(events)
