@@ -56,7 +56,7 @@ struct Gathered {
 // All defects of a shot.
 struct Shot {
     const Place *places = nullptr;  // of each detector
-    Gathered *parts = nullptr;          // one for each basis
+    Gathered *parts = nullptr;      // one for each basis
     Found *queue = nullptr;         // room for QUEUE and a near row
     int32_t *active = nullptr;      // parts that have defects
     int32_t active_count = 0;
