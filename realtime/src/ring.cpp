@@ -7,6 +7,7 @@
 #include <bit>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
 #include <linux/futex.h>
@@ -48,6 +49,9 @@ struct FileHeader {
         RingEnd role[2];
     } end[2];  // of each way
 };
+// docs/realtime-link.md tells these to those who write controllers.
+static_assert(offsetof(FileHeader, shape) == 24 && offsetof(FileHeader, end) == 128 && sizeof(RingEnd) == 128);
+static_assert(offsetof(RingEnd, beat_ns) == 8 && offsetof(RingEnd, epoch) == 20 && offsetof(RingEnd, sleeping) == 64);
 static_assert(sizeof(FileHeader) <= PAGE && std::atomic<uint64_t>::is_always_lock_free);
 
 [[noreturn]] void refuse(const std::string &what) {
