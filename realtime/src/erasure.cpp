@@ -62,6 +62,9 @@ ErasureDecoder::ErasureDecoder(const Erasure &compiled_)
     number.assign(vertices, BOUNDARY);
     bound.resize(vertices);
     bound_mask.resize(vertices);
+    order.resize(vertices);
+    turn.resize(vertices);
+    depth.resize(vertices);
     cluster.resize(vertices);
     near.resize(16 * vertices + 256);
     members.resize(vertices);
@@ -140,9 +143,24 @@ void ErasureDecoder::expand(const Open &at) noexcept {
     }
 }
 
+// As `expand`, in the search of a defect with this bound: a vertex that is no nearer to it than both are to the boundary is on
+// no useful path.
+void ErasureDecoder::explore(const Open &at, double own) noexcept {
+    const uint64_t mask = reached[at.vertex].mask;
+    for (int32_t i = compiled.first[at.vertex]; i < compiled.first[at.vertex + 1]; i++) {
+        const Erasure::Arc arc = compiled.arcs[i];
+        if (arc.to == BOUNDARY)
+            continue;
+        const double distance = at.distance + weight(arc.edge);
+        if (distance < own + depth[arc.to])
+            push(distance, arc.to, mask ^ compiled.edges[arc.edge].observables);
+    }
+}
+
 void ErasureDecoder::from_boundary() noexcept {
     search++;
     heap_count = 0;
+    std::fill(depth.begin(), depth.end(), INFINITE);
     for (const int32_t e : compiled.outward)
         push(weight(e), compiled.edges[e].u, compiled.edges[e].observables);
     for (size_t i = 0; i < defect_count; i++)
@@ -153,6 +171,7 @@ void ErasureDecoder::from_boundary() noexcept {
         if (here.settled)
             continue;
         here.settled = true;
+        depth[at.vertex] = at.distance;
         if (const int32_t i = number[at.vertex]; i != BOUNDARY) {
             bound[i] = at.distance;
             bound_mask[i] = here.mask;
@@ -162,24 +181,18 @@ void ErasureDecoder::from_boundary() noexcept {
     }
 }
 
-// Find the defects with higher numbers that are nearer than the boundary.
+// Find the defects that are nearer to this one than both are to the boundary, of those that have no smaller bound.
 void ErasureDecoder::from_defect(int32_t i) noexcept {
-    double farthest = 0;
-    size_t missing = 0;
-    for (size_t j = static_cast<size_t>(i) + 1; j < defect_count; j++, missing++)
-        farthest = std::max(farthest, bound[j]);
     search++;
     heap_count = 0;
     push(0, defects[i], 0);
-    while (missing > 0 && heap_count > 0) {
+    for (auto missing = static_cast<int32_t>(defect_count) - 1 - turn[i]; missing > 0 && heap_count > 0;) {
         const Open at = pop();
         Reached &here = reached[at.vertex];
         if (here.settled)
             continue;
-        if (at.distance >= bound[i] + farthest)
-            return;
         here.settled = true;
-        if (const int32_t j = number[at.vertex]; j > i) {
+        if (const int32_t j = number[at.vertex]; j != BOUNDARY && turn[j] > turn[i]) {
             missing--;
             if (at.distance < bound[i] + bound[j]) {
                 if (near_count < near.size())
@@ -187,7 +200,7 @@ void ErasureDecoder::from_defect(int32_t i) noexcept {
                 near_count++;
             }
         }
-        expand(at);
+        explore(at, bound[i]);
     }
 }
 
@@ -364,8 +377,13 @@ bool ErasureDecoder::match_small(Answer &answer) noexcept {
 Answer ErasureDecoder::finish() noexcept {
     Answer answer;
     from_boundary();
-    for (size_t i = 0; i + 1 < defect_count; i++)
-        from_defect(static_cast<int32_t>(i));
+    for (size_t i = 0; i < defect_count; i++)
+        order[i] = static_cast<int32_t>(i);
+    std::sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(defect_count), [this](int32_t a, int32_t b) { return bound[a] < bound[b]; });
+    for (size_t i = 0; i < defect_count; i++)
+        turn[order[i]] = static_cast<int32_t>(i);
+    for (size_t i = 0; i + 1 < defect_count; i++)  // the small searches first
+        from_defect(order[i]);
     if (near_count > near.size()) {  // far more than any volume has that can be decoded at all
         near_count = 0;
         answer.quality = Quality::failed;

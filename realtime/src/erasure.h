@@ -1,7 +1,8 @@
 // Exact matching of shots in which some edges were erased, and with them all tables of distances.
 //
 // Distances come from searches on the shot's own graph (Dijkstra from the boundary and from each defect, no farther than a
-// pair can be nearer to each other than to the boundary); the matching on them is exact. Defects fall apart into clusters of
+// pair can be nearer to each other than to the boundary, and through no vertex that is nearer to the boundary than to make up
+// for the way to it); the matching on them is exact. Defects fall apart into clusters of
 // those that are nearer to each other than to the boundary, which are matched one by one: small ones by a table over their
 // subsets, others by the kernel of the matching decoder, whose distances have 15 bits. A cluster beyond LARGEST is left to
 // union-find with the same erasures (Delfosse, Zemor, arXiv:1703.01517), and the answer is then `heuristic`.
@@ -67,6 +68,7 @@ private:
         bool operator<(const Open &other) const noexcept { return distance > other.distance; }  // the nearest on top
     };
     void push(double distance, int32_t vertex, uint64_t mask) noexcept;
+    void explore(const Open &at, double bound) noexcept;
     Open pop() noexcept;
     void expand(const Open &at) noexcept;
     double weight(int32_t edge) const noexcept { return erased[edge] ? 0.0 : compiled.edges[edge].weight; }
@@ -81,6 +83,7 @@ private:
     const Erasure &compiled;
     std::unique_ptr<UnionFindDecoder> fallback;
     std::vector<Reached> reached;
+    std::vector<double> depth;     // of vertices: distance to the boundary, infinite where that is not known
     std::vector<Open> heap;
     std::vector<char> erased;
     std::vector<int32_t> erasures;
@@ -89,6 +92,8 @@ private:
     // Of defects, by number:
     std::vector<double> bound;
     std::vector<uint64_t> bound_mask;
+    std::vector<int32_t> order;    // by bound
+    std::vector<int32_t> turn;     // place in `order`
     std::vector<int32_t> cluster;  // the smallest number of the same cluster
     struct Near {                  // defects nearer to each other than to the boundary
         int32_t a;
