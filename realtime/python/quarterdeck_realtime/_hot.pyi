@@ -462,9 +462,9 @@ class Host:
         The same behind a UDP endpoint of its own. Returns its place, and the port.
         """
 
-    def add_stream(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, first: Detectors, steady: Detectors, last: Detectors, observables: int, model: Model, window: int, commit: int) -> int:
+    def add_stream(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, first: Detectors, steady: Detectors, last: Detectors, observables: int, model: Model, window: int, commit: int, workers: int = 0) -> int:
         """
-        Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.
+        Seat a patch that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`). Returns its place.
         """
 
     def remove(self, place: int) -> None: ...
