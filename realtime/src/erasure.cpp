@@ -14,13 +14,15 @@ constexpr double INFINITE = std::numeric_limits<double>::infinity();
 constexpr int8_t ALONE = -1;
 }  // namespace
 
-Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_)
+Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_, bool tables)
     : vertices(model.detectors), edges(model.edges), sites(std::move(sites_)), fallback(model) {
     for (size_t site = 0; site < sites.size(); site++)
         for (const int32_t edge : sites[site])
             if (edge < 0 || static_cast<size_t>(edge) >= edges.size())
                 throw std::invalid_argument("site " + std::to_string(site) + " erases edge " + std::to_string(edge) + " of " +
                                             std::to_string(edges.size()));
+    if (tables)
+        table.emplace(model);
     first.assign(static_cast<size_t>(vertices) + 1, 0);
     for (const Edge &edge : edges) {
         first[static_cast<size_t>(edge.u) + 1]++;
@@ -45,7 +47,7 @@ Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_)
 std::unique_ptr<Decoder> Erasure::decoder() const { return std::make_unique<ErasureDecoder>(*this); }
 
 size_t Erasure::bytes() const noexcept {
-    size_t sum = fallback.bytes() + first.size() * 4 + arcs.size() * sizeof(Arc) + edges.size() * sizeof(Edge);
+    size_t sum = (table ? table->bytes() : 0) + fallback.bytes() + first.size() * 4 + arcs.size() * sizeof(Arc) + edges.size() * sizeof(Edge);
     for (const auto &site : sites)
         sum += sizeof(site) + site.size() * 4;
     return sum;
@@ -67,6 +69,16 @@ ErasureDecoder::ErasureDecoder(const Erasure &compiled_)
     depth.resize(vertices);
     cluster.resize(vertices);
     near.resize(16 * vertices + 256);
+    ties.assign(vertices, {NONE, 0, 0, false});
+    group_of.resize(vertices);
+    tied.resize(vertices);
+    grouped.resize(vertices);
+    groups.resize(vertices);
+    node.resize(vertices);
+    linked.resize(vertices);
+    const size_t nodes = compiled.table ? std::min<size_t>(NODES, 2 * vertices) : 0;
+    hop.resize(nodes * (nodes + 1));
+    hop_mask.resize(nodes * (nodes + 1));
     members.resize(vertices);
     local.resize(vertices);
     best.resize(size_t{1} << Erasure::SMALL);
@@ -374,16 +386,23 @@ bool ErasureDecoder::match_small(Answer &answer) noexcept {
     return true;
 }
 
-Answer ErasureDecoder::finish() noexcept {
-    Answer answer;
+// The distances by searches.
+void ErasureDecoder::from_searches() noexcept {
     from_boundary();
     for (size_t i = 0; i < defect_count; i++)
         order[i] = static_cast<int32_t>(i);
-    std::sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(defect_count), [this](int32_t a, int32_t b) { return bound[a] < bound[b]; });
+    std::sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(defect_count),
+              [this](int32_t a, int32_t b) { return bound[a] < bound[b]; });
     for (size_t i = 0; i < defect_count; i++)
         turn[order[i]] = static_cast<int32_t>(i);
     for (size_t i = 0; i + 1 < defect_count; i++)  // the small searches first
         from_defect(order[i]);
+}
+
+Answer ErasureDecoder::finish() noexcept {
+    Answer answer;
+    if (!compiled.table || !from_tables())
+        from_searches();
     if (near_count > near.size()) {  // far more than any volume has that can be decoded at all
         near_count = 0;
         answer.quality = Quality::failed;

@@ -95,7 +95,10 @@ class Erasure(Compiled):
     Exact matching with losses. sites: for each place that can be lost the numbers of the model's edges that its loss erases.
     """
 
-    def __init__(self, model: Model, sites: Sequence[Sequence[int]]) -> None: ...
+    def __init__(self, model: Model, sites: Sequence[Sequence[int]], *, tables: bool = True) -> None:
+        """
+        `tables`: take distances from all-pairs tables, otherwise from searches, for graphs of any size. Raises ValueError.
+        """
 
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], losses: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> tuple:
         """As for other decoders; losses is a bool array (shots, sites), or None."""
