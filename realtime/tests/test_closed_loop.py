@@ -194,7 +194,7 @@ def test_the_bench_closes_the_loop_and_reports_it() -> None:
     lines: list[str] = []
     report = bench(
         quick=True, cases=[Case("surface", 3, 5e-3, 600, 2), Case("repetition", 5, 1e-2, 600, 1, True)],
-        swaps=20, rounds=2000, holding=[3], tell=lines.append, fifo=0,
+        swaps=20, rounds=2000, holding=[3], extras=False, tell=lines.append, fifo=0,
     )  # fmt: skip
     assert [row.differ - row.near_ties for row in report.rows] == [0, 0]
     assert [row.answered for row in report.rows] == [1200, 600]

@@ -129,7 +129,7 @@ class ClosedLoop:
         del self.host  # and its ledger
 
     def seat(self, name: str, experiment: Experiment, compiled: Any, warm: Shots, slots: int = 1024) -> int:
-        """Seat a patch; returns its place. `warm`: shots to warm its decoder with."""
+        """Seat a patch; returns its number. `warm`: shots to warm its decoder with."""
         stride = -(-(80 + max(experiment.round_bits) // 8) // 64) * 64
         rings = _hot.Rings(slots, stride)
         place: int = self.host.add(
@@ -143,12 +143,13 @@ class ClosedLoop:
             observables=max(1, len(experiment.readouts)),
             compiled=compiled,
             shots=warm.detections,
+            heralds=experiment.heralds,
         )
         self.seats.append((rings, experiment, place))
         return place
 
     def seat_stream(self, name: str, exp: Experiment, window: int, commit: int, slots: int = 1024) -> int:
-        """Seat a patch that streams the rounds of `exp`, in windows of exact matching; returns its place."""
+        """Seat a patch that streams the rounds of `exp`, in windows of exact matching; returns its number."""
         shape = stream_shape(exp)
         rings = _hot.Rings(slots, -(-(80 + shape.closing_bits // 8) // 64) * 64)
         place: int = self.host.add_stream(
