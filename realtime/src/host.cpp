@@ -304,8 +304,8 @@ bool Host::serve(Channel &channel) noexcept {
         const int64_t done = now_ns();
         Seat *const seat = channel.find(outcome.patch);
         if (outcome.completed) {
-            const auto published = static_cast<int64_t>(outcome.ptp_ns);
-            const int64_t late = done - (published ? published : seen) - seat->seating.budget_ns;
+            const auto stamp = static_cast<int64_t>(outcome.ptp_ns);
+            const int64_t late = done - (stamp ? stamp : seen) - seat->seating.budget_ns;
             if (late > 0 && outcome.bytes) mark_late(room.first(outcome.bytes), late);
         }
         if (outcome.bytes) channel.link->send(outcome.bytes);
@@ -340,7 +340,9 @@ bool Host::serve(Channel &channel) noexcept {
         }
         served++;
         bump(head.work_ns, static_cast<uint64_t>(worked));
-        channel.expected_ns = seen + channel.cycle_ns;
+        // By the controller's stamp where there is one: a frame that was seen late does not make the next one late.
+        const auto published = static_cast<int64_t>(outcome.ptp_ns);
+        channel.expected_ns = (published && published < seen ? published : seen) + channel.cycle_ns;
     }
     return served > 0;
 }

@@ -49,7 +49,6 @@ FULL = [
     Case("repetition", 13, 3e-3, 12_000),
 ]
 PACES = [
-    ("superconducting", "wait"),
     ("ion", "idle"),
     ("ion", "defer"),
     ("neutral-atom", "defer"),
