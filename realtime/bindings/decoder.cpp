@@ -7,8 +7,8 @@
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
-#include <bit>
 #include <cstring>
+#include <mutex>
 #include <stdexcept>
 #include <string>
 
@@ -18,7 +18,6 @@ using namespace nb::literals;
 namespace {
 
 using qdeck::Answer;
-using qdeck::Decoder;
 using qdeck::Matching;
 using Rows = nb::ndarray<const uint8_t, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
 using Bools = nb::ndarray<const bool, nb::ndim<2>, nb::c_contig, nb::device::cpu>;
@@ -42,55 +41,77 @@ struct Events {
         return {reinterpret_cast<const uint8_t *>(rows.data()), rows.shape(0), rows.shape(1), detectors, false};
     }
 
-    // The detectors that fired in a shot; `defects` has room for all and for four more. Without branches but for a word of
-    // more than four, for which ones fired cannot be predicted.
-    size_t defects(size_t shot, int32_t *defects) const noexcept {
+    // The bits of a shot, as words; `words` has room for them.
+    void bits(size_t shot, uint64_t *words) const noexcept {
         const uint8_t *row = data + shot * stride;
-        int32_t *next = defects;
-        for (size_t at = 0; at < detectors; at += 64) {
-            uint64_t word = packed ? bytes(row + at / 8, stride - at / 8) : bits(row + at, stride - at);
-            if (detectors - at < 64)
-                word &= (uint64_t{1} << (detectors - at)) - 1;
-            const int count = std::popcount(word);
-            for (int four = 0; four < count || four == 0; four += 4)
-                for (int i = 0; i < 4; i++) {
-                    next[four + i] = int32_t(at) + __builtin_ctzll(word | uint64_t{1} << 63);
-                    word &= word - 1;
-                }
-            next += count;
+        if (packed) {
+            words[stride / 8] = 0;
+            std::memcpy(words, row, stride);
+            return;
         }
-        return size_t(next - defects);
-    }
-
-private:
-    static uint64_t bytes(const uint8_t *from, size_t left) noexcept {
-        uint64_t word = 0;
-        if (left >= 8)
-            std::memcpy(&word, from, 8);
-        else
-            std::memcpy(&word, from, left);
-        return word;
-    }
-    // 64 bools as bits.
-    static uint64_t bits(const uint8_t *from, size_t left) noexcept {
-        uint64_t word = 0;
-        for (size_t eight = 0; eight < 8 && 8 * eight < left; eight++)
-            word |= (bytes(from + 8 * eight, left - 8 * eight) * 0x0102040810204080u) >> 56 << 8 * eight;
-        return word;
+        for (size_t at = 0; at < detectors; at += 64) {
+            uint64_t word = 0;
+            for (size_t eight = at; eight < at + 64 && eight < detectors; eight += 8) {
+                uint64_t bools = 0;  // 0 or 1 in each byte
+                std::memcpy(&bools, row + eight, std::min<size_t>(8, detectors - eight));
+                word |= (bools * 0x0102040810204080u) >> 56 << (eight - at);
+            }
+            words[at / 64] = word;
+        }
     }
 };
 
 // A decoder with its memory, for one caller at a time.
 struct Bench {
-    explicit Bench(const Matching &compiled) : decoder(compiled.decoder()), defects(compiled.table().places.size() + 64) {}
-    std::unique_ptr<Decoder> decoder;
-    std::vector<int32_t> defects;
+    explicit Bench(const Matching &compiled)
+        : decoder(compiled), room(compiled.table().places.size() + 64), words(room.size() / 64 + 1) {}
+    qdeck::MatchingDecoder decoder;
+    std::vector<int32_t> room;
+    std::vector<uint64_t> words;
 
-    Answer decode(std::span<const int32_t> fired) {
-        decoder->begin();
-        decoder->add(fired);
-        return decoder->finish();
+    std::span<const int32_t> defects(const Events &events, size_t shot) {
+        events.bits(shot, words.data());
+        return {room.data(), decoder.unpack(words.data(), events.detectors, room.data())};
     }
+    Answer decode(std::span<const int32_t> fired) {
+        decoder.begin();
+        decoder.add(fired);
+        return decoder.finish();
+    }
+};
+
+// What Python holds: the decoders that its calls made are kept for the next ones.
+class Held final : public Matching {
+public:
+    using Matching::Matching;
+
+    class Loan {
+    public:
+        explicit Loan(const Held &from) : from_(from) {
+            const std::lock_guard guard(from.lock_);
+            if (!from.idle_.empty()) {
+                bench_ = std::move(from.idle_.back());
+                from.idle_.pop_back();
+            }
+            if (!bench_)
+                bench_ = std::make_unique<Bench>(from);
+        }
+        ~Loan() {
+            const std::lock_guard guard(from_.lock_);
+            from_.idle_.push_back(std::move(bench_));
+        }
+        Loan(const Loan &) = delete;
+        Loan &operator=(const Loan &) = delete;
+        Bench *operator->() const { return bench_.get(); }
+
+    private:
+        const Held &from_;
+        std::unique_ptr<Bench> bench_;
+    };
+
+private:
+    mutable std::mutex lock_;
+    mutable std::vector<std::unique_ptr<Bench>> idle_;
 };
 
 void check(const Matching &compiled, std::vector<int32_t> &defects) {
@@ -107,17 +128,19 @@ Answer whole(const Answer &answer) {
     return answer;
 }
 
-template <class Array> nb::tuple decode_batch(const Matching &self, const Array &rows) {
+template <class Array> nb::tuple decode_batch(const Held &self, const Array &rows) {
     const Events events = Events::of(rows, self.table().places.size());
     std::vector<uint64_t> masks(events.shots);
     std::vector<double> weights(events.shots);
     std::vector<uint8_t> qualities(events.shots);
     {
         nb::gil_scoped_release release;
-        Bench bench(self);
+        const Held::Loan bench(self);
         for (size_t shot = 0; shot < events.shots; shot++) {
-            const size_t count = events.defects(shot, bench.defects.data());
-            const Answer answer = bench.decode({bench.defects.data(), count});
+            const std::span<const int32_t> defects = bench->defects(events, shot);
+            if (defects.empty())
+                continue;
+            const Answer answer = bench->decode(defects);
             masks[shot] = answer.observables;
             weights[shot] = answer.weight;
             qualities[shot] = uint8_t(answer.quality);
@@ -127,19 +150,19 @@ template <class Array> nb::tuple decode_batch(const Matching &self, const Array 
 }
 
 // Nanoseconds of each shot, begin to finish; before each shot `flush` bytes of memory are written, to cool the caches.
-template <class Array> nb::object time_batch(const Matching &self, const Array &rows, size_t flush) {
+template <class Array> nb::object time_batch(const Held &self, const Array &rows, size_t flush) {
     const Events events = Events::of(rows, self.table().places.size());
     std::vector<int32_t> times(events.shots);
     {
         nb::gil_scoped_release release;
-        Bench bench(self);
+        const Held::Loan bench(self);
         std::vector<uint8_t> cold(flush);
         for (size_t shot = 0; shot < events.shots; shot++) {
-            const size_t count = events.defects(shot, bench.defects.data());
+            const std::span<const int32_t> defects = bench->defects(events, shot);
             for (size_t at = 0; at < flush; at += 64)
                 const_cast<volatile uint8_t &>(cold[at])++;
             const int64_t start = qdeck::now_ns();
-            bench.decode({bench.defects.data(), count});
+            bench->decode(defects);
             times[shot] = int32_t(std::min<int64_t>(qdeck::now_ns() - start, INT32_MAX));
         }
     }
@@ -151,26 +174,26 @@ template <class Array> nb::object time_batch(const Matching &self, const Array &
 void bind_decoder(nb::module_ &m) {
     nb::class_<qdeck::Compiled>(m, "Compiled", "A decoder for one model, compiled; shared by threads.")
         .def_prop_ro("bytes", &qdeck::Compiled::bytes, "Bytes of memory that all users of this decoder share.");
-    nb::class_<Matching, qdeck::Compiled>(m, "Matching", "Exact minimum-weight perfect matching.")
-        .def("__init__", [](Matching *self, const qdeck::Model &model, int direct, int small, bool vectors, bool prove) {
+    nb::class_<Held, qdeck::Compiled>(m, "Matching", "Exact minimum-weight perfect matching.")
+        .def("__init__", [](Held *self, const qdeck::Model &model, int direct, int small, bool vectors, bool prove) {
             nb::gil_scoped_release release;
-            new (self) Matching(model, {direct, small, vectors, prove});
+            new (self) Held(model, qdeck::MatchingOptions{direct, small, vectors, prove});
         }, "model"_a, nb::kw_only(), "direct"_a = 8, "small"_a = 300, "vectors"_a = true, "prove"_a = false,
              "Compile a model. `direct`: most defects that subset programs solve. `small`: bases of more detectors are solved so only up to 4 defects. "
              "`vectors`: AVX2 where present. `prove`, for "
              "tests: fail unless the duals prove a solution. Raises ValueError for a model that cannot be.")
-        .def("decode", [](const Matching &self, std::vector<int32_t> defects) {
+        .def("decode", [](const Held &self, std::vector<int32_t> defects) {
             check(self, defects);
-            Bench bench(self);
-            const Answer answer = whole(bench.decode(defects));
+            const Held::Loan bench(self);
+            const Answer answer = whole(bench->decode(defects));
             return std::make_pair(answer.observables, answer.weight);
         }, "defects"_a, "(mask of observables, weight) for the detectors that fired.")
-        .def("pairs", [](const Matching &self, std::vector<int32_t> defects) {
+        .def("pairs", [](const Held &self, std::vector<int32_t> defects) {
             check(self, defects);
-            Bench bench(self);
-            whole(bench.decode(defects));
+            const Held::Loan bench(self);
+            whole(bench->decode(defects));
             std::vector<std::tuple<int32_t, int32_t, uint64_t>> pairs;
-            for (const qdeck::Pair pair : bench.decoder->pairs())
+            for (const qdeck::Pair pair : bench->decoder.pairs())
                 pairs.emplace_back(pair.a, pair.b, pair.observables);
             return pairs;
         }, "defects"_a, "The matched pairs: (detector, detector or -1 for the boundary, mask that the path between flips).")
@@ -182,12 +205,12 @@ void bind_decoder(nb::module_ &m) {
         .def("time_batch", &time_batch<Bools>, "events"_a, "flush"_a = 0,
              "Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.")
         .def("time_batch", &time_batch<Rows>, "events"_a, "flush"_a = 0)
-        .def_prop_ro("units", [](const Matching &self) {
+        .def_prop_ro("units", [](const Held &self) {
             std::vector<double> units;
             for (const qdeck::Basis &basis : self.table().bases)
                 units.push_back(basis.unit);
             return units;
         }, "The quantum of weight of each basis.")
-        .def_prop_ro("decoder_bytes", [](const Matching &self) { return qdeck::MatchingDecoder(self).bytes(); },
+        .def_prop_ro("decoder_bytes", [](const Held &self) { return qdeck::MatchingDecoder(self).bytes(); },
                      "Bytes of address space of each thread's decoder.");
 }

@@ -38,6 +38,9 @@ public:
             *list = arena.array<int32_t>(nodes);
     }
 
+    size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) const noexcept override {
+        return Gather<L>::unpack(words, bits, numbers);
+    }
     void add(Shot &shot, const int32_t *defects, size_t count) noexcept override { Gather<L>::add(shot, defects, count); }
 
     bool solve(Gathered &part, int64_t &sum, uint32_t &parity) noexcept override {

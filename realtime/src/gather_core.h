@@ -6,6 +6,24 @@
 namespace qdeck {
 
 template <class L> struct Gather {
+    // Without branches but for words of more than four bits: which bits are set cannot be predicted.
+    static size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) noexcept {
+        int32_t *next = numbers;
+        for (size_t at = 0; at < bits; at += 64) {
+            uint64_t word = words[at / 64];
+            if (bits - at < 64)
+                word &= (uint64_t{1} << (bits - at)) - 1;
+            const int count = L::count(word);
+            for (int four = 0; four == 0 || four < count; four += 4)
+                for (int i = 0; i < 4; i++) {
+                    next[four + i] = int32_t(at) + L::lowest_bit(word);
+                    word &= word - 1;
+                }
+            next += count;
+        }
+        return size_t(next - numbers);
+    }
+
     static void add(Shot &shot, const int32_t *defects, size_t count) noexcept {
         const Place *places = shot.places;
         for (size_t d = 0; d < count; d++) {

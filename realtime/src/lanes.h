@@ -44,6 +44,8 @@ struct PlainLanes {
         bits = (bits & 0x3333333333333333u) + ((bits >> 2) & 0x3333333333333333u);
         return int(((bits + (bits >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u >> 56);
     }
+    // The number of the lowest bit; anything if there is none.
+    static int lowest_bit(uint64_t bits) noexcept { return __builtin_ctzll(bits | uint64_t{1} << 63); }
     static uint16_t lowest(V a) noexcept {
         uint16_t out = a.x[0];
         for (int i = 1; i < LANES; i++)

@@ -27,6 +27,7 @@ struct Avx2Lanes {
     static V half(V a) noexcept { return _mm256_srli_epi16(a, 1); }
     static V pick(V a, V b, V mask) noexcept { return _mm256_blendv_epi8(a, b, mask); }
     static int count(uint64_t bits) noexcept { return __builtin_popcountll(bits); }
+    static int lowest_bit(uint64_t bits) noexcept { return static_cast<int>(_tzcnt_u64(bits)); }
     static uint16_t lowest(V a) noexcept {
         const __m128i low = _mm_min_epu16(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
         return static_cast<uint16_t>(_mm_cvtsi128_si32(_mm_minpos_epu16(low)));

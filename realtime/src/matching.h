@@ -35,6 +35,10 @@ public:
     // A pair that is not nearer to each other than to the boundary is given as two defects at the boundary.
     std::span<const Pair> pairs() noexcept override;
 
+    // The numbers of the bits that are set in so many bits; `numbers` has room for all, and for 64 more. Returns how many.
+    size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) const noexcept {
+        return kernel_->unpack(words, bits, numbers);
+    }
     const Kernel::Counts &counts() const noexcept { return kernel_->counts; }
     size_t bytes() const noexcept;  // address space; pages beyond the largest shot so far stay untouched
 
@@ -62,7 +66,7 @@ private:
     uint32_t weight_[Program::WIDEST * Program::WIDEST];
 };
 
-class Matching final : public Compiled {
+class Matching : public Compiled {
 public:
     // Throws what Model::check throws.
     explicit Matching(const Model &model, MatchingOptions options = {});

@@ -5,6 +5,8 @@
 #include <limits>
 #include <numeric>
 #include <queue>
+#include <stdexcept>
+#include <string>
 #include <unordered_map>
 
 namespace qdeck {
@@ -75,7 +77,13 @@ uint16_t units(double distance, double scale, double slack) {
     return static_cast<uint16_t>(std::max(0.0, std::ceil(distance * scale - slack - NOISE)));
 }
 
+// Detectors are numbered in 16 bits, and a table of more would be too large for any cache.
+constexpr int32_t MOST = 30'000;
+
 void fill(Basis &basis, const Net &net) {
+    if (basis.size > MOST)
+        throw std::invalid_argument("a part of the graph has " + std::to_string(basis.size) + " detectors, more than " +
+                                    std::to_string(MOST) + ": decode it in windows");
     const size_t n = size_t(basis.size);
     std::vector<double> bound(n, FAR), far(n);
     std::vector<uint64_t> bound_mask(n), mask(n);

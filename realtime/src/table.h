@@ -57,7 +57,7 @@ struct Place {
 };
 
 struct Table {
-    // Throws what Model::check throws.
+    // Throws std::invalid_argument, for a basis of too many detectors and what Model::check throws.
     explicit Table(const Model &model);
     size_t bytes() const noexcept;
 

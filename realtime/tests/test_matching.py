@@ -56,17 +56,19 @@ def test_weights_and_observables_are_pymatchings(case: tuple[int, float, str, bo
     events, _ = circuit.compile_detector_sampler(seed=d).sample(shots, separate_observables=True)
     flips, weights = pymatching.Matching.from_detector_error_model(dem).decode_batch(events, return_weights=True)
     model = model_of(dem)
-    first = None
+    first = usual = None
     for options in ({}, PLAIN, GENERAL, PROGRAMS):
         matching = Matching(model, **options)
         masks, ours, qualities = matching.decode_batch(events)
         assert not qualities.any()
         assert (np.abs(ours - weights) <= rounding(matching, events)).all()
-        ties = (masks & 1) != flips[:, 0]
+        ties: Any = (masks & 1) != flips[:, 0]
         assert ties.sum() <= 3  # at a hair's breadth, as the weights say; PyMatching rounds as well
         if first is None:
-            first = ours
+            first, usual = ours, masks
         assert np.abs(ours - first).max() < 1e-9  # every path through the decoder finds the same weight
+        if options is PLAIN:
+            assert (masks == usual).all()  # the same steps, without vectors
     bits = np.packbits(events, axis=1, bitorder="little")
     assert all((a == b).all() for a, b in zip(matching.decode_batch(bits), matching.decode_batch(events), strict=True))
     assert (matching.time_batch(bits) >= 0).all()
@@ -140,6 +142,12 @@ def test_what_is_refused() -> None:
     model.detectors = 2
     model.add(0, 1, -1.0, 0)
     with pytest.raises(ValueError, match="not negative"):
+        Matching(model)
+    model = Model()
+    model.detectors = 30_001
+    for detector in range(30_000):
+        model.add(detector, detector + 1, 1.0, 0)
+    with pytest.raises(ValueError, match="30001 detectors, more than 30000: decode it in windows"):
         Matching(model)
     model, _ = grid(5, 1, 0, torus=False)
     matching = Matching(model)

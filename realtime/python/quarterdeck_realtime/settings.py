@@ -90,7 +90,7 @@ class Qubit(msgspec.Struct, frozen=True):
 
     @property
     def observables(self) -> int:
-        return max(1, self.dem.num_observables)
+        return max(1, int(self.dem.num_observables))
 
     def warm(self, seed: int = 1) -> NDArray[np.bool_]:
         """Some volumes as detection events: shots x detectors."""

@@ -137,21 +137,24 @@ def swap(
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="A look, in less than a minute.")] = False,
     offline: Annotated[bool, typer.Option("--offline", help="The decoder alone, beside PyMatching.")] = False,
-    markdown: Annotated[bool, typer.Option("--markdown", help="Print the report as Markdown.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure controller, host and machine in one run.
 
-    Every correction is compared with PyMatching's. The controller is emulated: it publishes rounds that Stim sampled, at
-    a fixed cadence. What the machine itself takes is measured beside, and so is a host without a decoder.
+    Every correction is compared with PyMatching's. The controller is emulated: it publishes rounds that Stim sampled
+    at a fixed cadence. What the machine itself takes is measured beside, and so is a host without a decoder.
 
     \b
         qdeck realtime bench --quick
-        qdeck realtime bench --markdown
+        qdeck realtime bench --json
         qdeck realtime bench --offline
     """
-    part = _part("offline" if offline else "bench")
-    report = part.bench(quick=quick, tell=note)
+    if offline:
+        part = _part("bench_offline")
+        report = part.compare((5, 7, 9), seconds=20.0, repeats=5) if quick else part.compare()
+    else:
+        part = _part("report")
+        report = _part("bench").bench(quick=quick, tell=note)
     if as_json:
         print_json(report)
     else:
