@@ -183,7 +183,7 @@ def bench(
             "PyMatching's"
         )
     held: list[Holding] = []
-    steps = ([50] if quick else [250, 500, 1000, 1500]) if holding is None else holding
+    steps = ([50] if quick else [250, 500, 1000, 1500, 2000]) if holding is None else holding
     if steps:
         held, refused = run_holding(7, 1e-3, steps, SEED, fifo=fifo)
         for step in held:
