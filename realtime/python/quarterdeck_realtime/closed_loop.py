@@ -80,6 +80,8 @@ def causes_of(
 def side_of(blocks: list[Block]) -> Side:
     """All blocks of one side together."""
     reactions = np.concatenate([block.reaction_ns for block in blocks]) / 1e3
+    if not len(reactions):
+        return Side(0, 0.0, 0.0, 0.0, 0.0, 0, dict.fromkeys(CAUSES, 0))
     p50, p99, p999, most = (float(value) for value in np.quantile(reactions, (0.5, 0.99, 0.999, 1.0)))
     causes = {cause: sum(block.causes[cause] for block in blocks) for cause in CAUSES}
     return Side(len(reactions), p50, p99, p999, most, sum(block.misses for block in blocks), causes)
@@ -202,11 +204,16 @@ class ClosedLoop:
         seat: int,
         shots: Shots,
         expected: npt.NDArray[np.uint64],
-        warm_shots: int = 200,
+        warm_shots: int | None = None,
         stream: bool = False,
         **pace: Any,
     ) -> Block:
-        """Publish these shots to one patch, and account for each answer. `stream`: each shot is a stream."""
+        """Publish these shots to one patch, and account for each answer.
+
+        `warm_shots` of them are not counted: a tenth, but not more than 200, if none are given. `stream`: each shot is
+        a stream.
+        """
+        warm_shots = min(200, len(shots) // 10) if warm_shots is None else warm_shots
         rings, experiment, place = self.seats[seat]
         controller = self.controller(len(experiment.round_bits), warm_shots, **pace)
         controller.add(
