@@ -52,10 +52,11 @@ std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, c
 
 std::vector<qdeck::Seating> seating(const std::string &name, int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy,
                                     const std::shared_ptr<Detectors> &detectors, int32_t observables,
-                                    const std::shared_ptr<Compiled> &compiled, const Rows &shots, int64_t warm_ns) {
+                                    const std::shared_ptr<Compiled> &compiled, const Rows &shots, int64_t warm_ns,
+                                    qdeck::Losses losses = {}) {
     const qdeck::Defects defects = defects_of(shots);
     nb::gil_scoped_release release;
-    qdeck::Seating made = qdeck::seat_volumes(detectors, observables, load(compiled, defects, warm_ns));
+    qdeck::Seating made = qdeck::seat_volumes(detectors, observables, load(compiled, defects, warm_ns), std::move(losses));
     made.name = name;
     made.decoder = decoder;
     made.cycle_ns = cycle_ns;
@@ -94,14 +95,18 @@ void bind_host(nb::module_ &m) {
              "gap_ns"_a = 2'000, "spin_ns"_a = -1, "nap_ns"_a = 50'000, "wake_early_ns"_a = 60'000)
         .def("add", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder, int64_t cycle_ns,
                        int64_t budget_ns, int policy, std::shared_ptr<Detectors> detectors, int32_t observables,
-                       std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
-            auto seats = seating(name, decoder, cycle_ns, budget_ns, policy, detectors, observables, compiled, shots, warm_ns);
+                       std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns,
+                       std::vector<std::vector<int32_t>> lost, std::vector<std::vector<int32_t>> heralds) {
+            auto seats = seating(name, decoder, cycle_ns, budget_ns, policy, detectors, observables, compiled, shots, warm_ns,
+                                 {std::move(lost), std::move(heralds)});
             nb::gil_scoped_release release;
             return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
                             rings.shape(qdeck::Way::up).wakes)[0];
         }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "detectors"_a,
              "observables"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
-             "Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). Returns its place.")
+             "lost"_a = nb::list(), "heralds"_a = nb::list(),
+             "Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as "
+             "for VolumePatch. Returns its place.")
         .def("add_udp", [](Host &self, const std::string &host, uint16_t port, uint32_t stride, const std::string &name,
                            int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy,
                            std::shared_ptr<Detectors> detectors, int32_t observables, std::shared_ptr<Compiled> compiled,

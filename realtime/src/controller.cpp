@@ -27,6 +27,7 @@ struct Controller::Line {
     size_t at = 0;         // byte of the volume
     int64_t next_ns = 0;
     int64_t unread = 0;    // responses that are still to come
+    bool listed = false;   // among those with some
     int last_epoch = -1;
 
     struct Outstanding {
@@ -155,13 +156,30 @@ void Controller::drain(Line &line) noexcept {
     }
 }
 
+void Controller::expect(Line &line) noexcept {
+    line.unread++;
+    outstanding_++;
+    if (line.listed) return;
+    line.listed = true;
+    waiting_.push_back(&line);  // never more than there are lines: no allocation
+}
+
 void Controller::drain_all() noexcept {
     if (!outstanding_) {
         answered_ns_ = looked_ns_;
         return;
     }
-    for (const auto &line : lines_)
-        if (line->unread) drain(*line);
+    for (size_t i = 0; i < waiting_.size();) {
+        Line &line = *waiting_[i];
+        drain(line);
+        if (line.unread) {
+            i++;
+        } else {
+            line.listed = false;
+            waiting_[i] = waiting_.back();
+            waiting_.pop_back();
+        }
+    }
 }
 
 void Controller::publish(Line &line) noexcept {
@@ -181,10 +199,7 @@ void Controller::publish(Line &line) noexcept {
     line.up.publish(write_enqueue(room, static_cast<uint32_t>(counter), static_cast<uint64_t>(now), enqueue, flags));
     line.tally.slipped += now - line.next_ns > pace_.cycle_ns / 2;
     line.tally.rounds++;
-    if (!push) {
-        line.unread++;
-        outstanding_++;
-    }
+    if (!push) expect(line);
     line.next_ns += pace_.cycle_ns;
     line.at += bytes;
     line.round++;
@@ -199,8 +214,7 @@ void Controller::publish(Line &line) noexcept {
         const uint8_t told = ask::tell;
         line.up.publish(write_get(line.up.reserve(), static_cast<uint32_t>(counter + 1), static_cast<uint64_t>(now), get, told));
     }
-    line.unread++;
-    outstanding_++;
+    expect(line);
     line.round = line.at = 0;
     line.volume++;
     if (++line.lap_shot == line.feed.shots && !line.feed.endless) line.lap_shot = 0;
@@ -215,8 +229,7 @@ void Controller::greet(Line &line, bool reset) noexcept {
     const Function function = reset ? Function::reset_decoder : Function::heartbeat;
     line.up.publish(write_request(line.up.reserve(), static_cast<uint32_t>(function), GREETING,
                                   static_cast<uint64_t>(now_ns()), payload));
-    line.unread++;
-    outstanding_++;
+    expect(line);
     looked_ns_ = answered_ns_ = now_ns();
     const int64_t until = looked_ns_ + pace_.timeout_ns;
     while (line.unread && looked_ns_ < until) {
@@ -232,8 +245,7 @@ void Controller::ask_for_swap(Line &line) noexcept {
     std::memcpy(payload, &line.feed.decoder, 8);
     line.up.publish(write_request(room, static_cast<uint32_t>(Function::swap_decoder), SWAP, static_cast<uint64_t>(now_ns()),
                                   payload));
-    line.unread++;
-    outstanding_++;
+    expect(line);
 }
 
 void Controller::pause(Line &line) noexcept {
@@ -289,6 +301,7 @@ void Controller::run(const std::atomic<bool> *stop) {
                          return a->feed.phase_ns % pace_.cycle_ns < b->feed.phase_ns % pace_.cycle_ns;
                      });
     looked_ns_ = answered_ns_ = now_ns();
+    waiting_.reserve(lines_.size());
     for (const auto &line : lines_) {
         greet(*line, true);
         if (line->unread)

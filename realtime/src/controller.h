@@ -114,6 +114,7 @@ private:
     int64_t look() noexcept;  // at the clock, and for what the machine took
     bool due(Line &line) noexcept;
     void publish(Line &line) noexcept;
+    void expect(Line &line) noexcept;
     void drain(Line &line) noexcept;
     void drain_all() noexcept;
     void greet(Line &line, bool reset) noexcept;
@@ -122,6 +123,7 @@ private:
 
     Pace pace_;
     std::vector<std::unique_ptr<Line>> lines_;
+    std::vector<Line *> waiting_;  // for responses
     int64_t looked_ns_ = 0, answered_ns_ = 0, ran_ns_ = 0, lost_ns_ = 0, outstanding_ = 0;
     uint64_t gaps_ = 0;
 };

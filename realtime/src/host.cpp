@@ -16,6 +16,13 @@ static constexpr int64_t BEAT_NS = 1'000'000;
 // computing all that time.
 static constexpr int64_t COLD = 3;
 
+int64_t next_look_ns(int64_t now, int64_t expected_ns, int64_t cycle_ns, int64_t early_ns) noexcept {
+    constexpr int64_t SILENT = 20;  // cycles
+    if (!expected_ns || now - expected_ns > SILENT * cycle_ns) return INT64_MAX;
+    const int64_t missed = std::max<int64_t>(0, now - early_ns - expected_ns + cycle_ns) / cycle_ns;
+    return expected_ns + missed * cycle_ns - early_ns;
+}
+
 struct Host::Seat {
     Seating seating;
     PatchLedger *ledger = nullptr;
@@ -67,10 +74,13 @@ Host::Host(const HostSettings &settings)
 
 Host::~Host() { stop(); }
 
-Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded) {
+Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded,
+                     Losses losses) {
     auto probe = std::make_unique<VolumeProbe>(std::move(loaded));
+    auto patch = std::make_unique<VolumePatch>(std::move(detectors), observables, *probe);
+    patch->losses(std::move(losses));
     Seating seating;
-    seating.patch = std::make_unique<VolumePatch>(std::move(detectors), observables, *probe);
+    seating.patch = std::move(patch);
     seating.probe = std::move(probe);
     return seating;
 }
@@ -294,8 +304,8 @@ bool Host::serve(Channel &channel) noexcept {
         const int64_t done = now_ns();
         Seat *const seat = channel.find(outcome.patch);
         if (outcome.completed) {
-            const auto published = static_cast<int64_t>(outcome.ptp_ns);
-            const int64_t late = done - (published ? published : seen) - seat->seating.budget_ns;
+            const auto stamp = static_cast<int64_t>(outcome.ptp_ns);
+            const int64_t late = done - (stamp ? stamp : seen) - seat->seating.budget_ns;
             if (late > 0 && outcome.bytes) mark_late(room.first(outcome.bytes), late);
         }
         if (outcome.bytes) channel.link->send(outcome.bytes);
@@ -330,7 +340,9 @@ bool Host::serve(Channel &channel) noexcept {
         }
         served++;
         bump(head.work_ns, static_cast<uint64_t>(worked));
-        channel.expected_ns = seen + channel.cycle_ns;
+        // By the controller's stamp where there is one: a frame that was seen late does not make the next one late.
+        const auto published = static_cast<int64_t>(outcome.ptp_ns);
+        channel.expected_ns = (published && published < seen ? published : seen) + channel.cycle_ns;
     }
     return served > 0;
 }
@@ -370,7 +382,7 @@ void Host::nap(int64_t now) noexcept {
         if (Channel *const channel = channels_[static_cast<size_t>(i)].load(std::memory_order_acquire)) {
             lone = channel;
             many++;
-            if (channel->expected_ns > now) until = std::min(until, channel->expected_ns - settings_.wake_early_ns);
+            until = std::min(until, next_look_ns(now, channel->expected_ns, channel->cycle_ns, settings_.wake_early_ns));
         }
     if (until <= now) return;
     // A lone link may wake us when a frame comes; of several, each is looked at after the nap.

@@ -32,8 +32,9 @@ struct Seating {
     std::unique_ptr<Patch> patch;  // was built on the probe
 };
 
-// A seat for volumes; `loaded` has a decoder.
-Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded);
+// A seat for volumes; `loaded` has a decoder, which is told what `losses` erase. Throws std::invalid_argument.
+Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded,
+                     Losses losses = {});
 // A seat for a stream without end; `loaded` has a stream. Each round is then a shot with its own deadline.
 Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded);
 
@@ -48,6 +49,10 @@ struct HostSettings {
     int64_t wake_early_ns = 60'000;  // of a nap, before the next frame is expected
     int32_t burst = 64;        // frames of one link before the others have their turn
 };
+
+// When a loop that naps looks for the next frame of a link: `early` before it is expected, and until as much after that; if
+// it did not come, a cycle later. INT64_MAX for a link that never spoke or has been silent for 20 cycles.
+int64_t next_look_ns(int64_t now, int64_t expected_ns, int64_t cycle_ns, int64_t early_ns) noexcept;
 
 class Host {
 public:

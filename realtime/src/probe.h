@@ -47,7 +47,11 @@ public:
 
     void begin() noexcept override;
     void add(std::span<const int32_t> defects) noexcept override;
-    bool erase(std::span<const int32_t> edges) noexcept override { return live_->erase(edges); }
+    // A volume with losses is not decoded again: what was erased is not kept.
+    bool erase(std::span<const int32_t> edges) noexcept override {
+        fits_ = false;
+        return live_->erase(edges);
+    }
     Answer finish() noexcept override;
     std::span<const Pair> pairs() noexcept override { return live_->pairs(); }
 

@@ -455,9 +455,9 @@ class Host:
 
     def __init__(self, *, wishes: Wishes = ..., ledger: str = '', patches: int = 16, records: int = 4096, gap_ns: int = 2000, spin_ns: int = -1, nap_ns: int = 50000, wake_early_ns: int = 60000) -> None: ...
 
-    def add(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000) -> int:
+    def add(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000, lost: Sequence[Sequence[int]] = [], heralds: Sequence[Sequence[int]] = []) -> int:
         """
-        Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). Returns its place.
+        Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as for VolumePatch. Returns its place.
         """
 
     def add_udp(self, host: str, port: int, stride: int, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000) -> tuple[int, int]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 import sys
-import threading
 import time
 from collections.abc import Callable
 from importlib import metadata
@@ -16,10 +15,19 @@ import numpy as np
 
 from quarterdeck_realtime import _hot
 from quarterdeck_realtime.closed_loop import Block, ClosedLoop, side_of
-from quarterdeck_realtime.codes import Shots, code_circuit, experiment
+from quarterdeck_realtime.codes import Shots, experiment
 from quarterdeck_realtime.model import model_of
-from quarterdeck_realtime.profiles import PROFILES, Cores, choose_cores
-from quarterdeck_realtime.report import Case, Holding, Jitter, Report, Row, Streams, Swaps, markdown
+from quarterdeck_realtime.profiles import Cores, choose_cores
+from quarterdeck_realtime.report import Case, Holding, Jitter, Pacing, Report, Row, markdown
+from quarterdeck_realtime.scenarios import (
+    head,
+    run_drift,
+    run_holding,
+    run_losses,
+    run_profile,
+    run_streams,
+    run_swaps,
+)
 
 __all__ = ["bench"]
 
@@ -40,12 +48,12 @@ FULL = [
     Case("surface", 13, 3e-3, 8_000),
     Case("repetition", 13, 3e-3, 12_000),
 ]
+PACES = [
+    ("ion", "idle"),
+    ("ion", "defer"),
+    ("neutral-atom", "defer"),
+]
 QUICK = [Case("surface", 5, 1e-3, 8_000), Case("surface", 7, 1e-3, 8_000), Case("surface", 7, 3e-3, 8_000)]
-
-
-def head(shots: Shots, many: int) -> Shots:
-    """The first of them, to warm a decoder with."""
-    return Shots(shots.measurements[:many], shots.detections[:many], shots.observables[:many])
 
 
 def near_ties(compiled: Any, blocks: list[Block], shots: Shots, expected: Any, weights: Any) -> tuple[int, int]:
@@ -111,165 +119,6 @@ def run_case(case: Case, seed: int, fifo: int = 40) -> tuple[Row, list[str]]:
     ), warnings
 
 
-def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) -> tuple[Swaps, list[str]]:
-    """Ask for a new decoder in the middle of every hundredth volume; another thread builds and warms them."""
-    every, batch = 100, 50
-    exp = experiment("surface", distance, p)
-    shots = exp.sample(every * batch, seed)
-    expected, _ = exp.expected(shots)
-    warm = head(shots, 200)
-    model = model_of(exp.dem)
-    swapped: list[Block] = []
-    steady: list[Block] = []
-    with ClosedLoop(fifo=fifo) as loop:
-        seat = loop.seat(exp.name, exp, _hot.Matching(model), warm)
-        loop.start()
-        place = loop.seats[seat][2]
-        run: dict[str, Any] = {"warm_shots": 0, "pause_every_shots": 0}
-        for _ in range(-(-swaps // batch)):
-            steady.append(loop.run(seat, shots, expected, **run))
-            fresh = [_hot.Matching(model) for _ in range(2)]
-            builder = threading.Thread(
-                target=lambda made=fresh: [loop.host.stage(place, made[i % 2], warm.detections) for i in range(batch)]
-            )
-            builder.start()
-            builder.join()
-            swapped.append(loop.run(seat, shots, expected, swap_every_shots=every, **run))
-            loop.host.collect(place)
-        lost_rounds = loop.status().patches[place].lost_rounds
-        warnings = loop.warnings
-    firsts: list[Block] = []
-    wrong = 0
-    for block in swapped:
-        epochs = block.tally["epoch"].astype(int)
-        begun = np.flatnonzero(np.diff(epochs) != 0) + 1
-        firsts.append(part_of(block, begun))
-        # Asked for in volume 99, 199, ...: in force from the volume after it on.
-        wanted = (epochs[0] + np.arange(len(epochs)) // every) % 256
-        wrong += int((epochs != wanted).sum())
-    return Swaps(
-        distance=distance,
-        p=p,
-        swaps=sum(block.tally["swaps"] for block in swapped),
-        shots=sum(block.tally["shots"] for block in swapped),
-        lost_rounds=lost_rounds,
-        lost_answers=sum(block.tally["lost"] for block in swapped),
-        differ=sum(block.tally["differ"] for block in swapped),
-        wrong_epoch=wrong,
-        swapped=side_of(swapped),
-        first=side_of(firsts),
-        steady=side_of(steady),
-    ), warnings
-
-
-def run_streams(
-    distance: int, p: float, rounds: int, shots: int, seed: int, fifo: int = 40
-) -> tuple[Streams, list[str]]:
-    """Many short streams, then a long one, through windows of 14 rounds that advance by 7 (for d=5)."""
-    window, commit = 3 * distance - 1, (3 * distance - 1) // 2
-    exp = experiment("surface", distance, p, rounds=100)
-    sampled = exp.sample(shots, seed)
-    expected, _ = exp.expected(sampled)
-    long = code_circuit("surface", distance, rounds, p).compile_sampler(seed=seed).sample(1, bit_packed=True)[0]
-    widths = exp.round_bits[0], exp.round_bits[-1]
-    bits = np.unpackbits(long, count=rounds * widths[0] + widths[1], bitorder="little")
-    rows = np.packbits(bits[: -widths[1]].reshape(rounds, widths[0]), axis=1, bitorder="little")
-    closing = np.packbits(bits[-widths[1] :], bitorder="little").tolist()
-    with ClosedLoop(fifo=fifo) as loop:
-        seat = loop.seat_stream(exp.name, exp, window, commit)
-        loop.start()
-        short = loop.run(seat, sampled, expected, stream=True)
-        streamed = loop.run_rounds(seat, rows, closing, policy=2)
-        patch = loop.status().patches[0]
-        warnings = loop.warnings
-    return Streams(
-        distance=distance,
-        p=p,
-        window=window,
-        commit=commit,
-        short=side_of([short]),
-        short_differ=short.tally["differ"],
-        logical_errors=short.tally["logical_errors"],
-        logical_errors_pymatching=int((expected != sampled.observables).sum()),
-        rounds=rounds,
-        long=side_of([streamed]),
-        most_outstanding=streamed.tally["most_outstanding"],
-        lost_rounds=patch.lost_rounds,
-        late_rounds=streamed.tally["slipped"],
-        failures=patch.failures,
-    ), warnings
-
-
-def part_of(block: Block, shots: Any) -> Block:
-    """Some of its reactions, whose misses are not explained again."""
-    return Block(block.reaction_ns[shots], 0, dict.fromkeys(block.causes, 0), block.tally, block.ran_ns)
-
-
-def run_holding(
-    distance: int, p: float, steps: list[int], seed: int, volumes: int = 12, fifo: int = 40
-) -> tuple[list[Holding], list[str]]:
-    """More and more patches at 1 ms cycles on one core, spread over the phases of cycle and volume; admission's
-    opinion beside what happened."""
-    profile = msgspec.structs.replace(PROFILES["neutral-atom"], spin_us=-1.0, policy="defer")
-    exp = experiment("surface", distance, p)
-    shots = exp.sample(400, seed)
-    expected, _ = exp.expected(shots)
-    compiled = _hot.Matching(model_of(exp.dem))
-    detectors = _hot.Detectors(exp.measurements, exp.detectors)
-    frames = exp.frames(shots)
-    # With a mebibyte touched between frames: on a full host a patch finds little of its own in the caches.
-    cost = _hot.measure(detectors, 1, compiled, shots.detections, exp.round_bits, frames, flush=1 << 20)
-    cycle_ns = round(profile.cycle_us * 1e3)
-    tenant = (*cost, cycle_ns, round(profile.budget_us * 1e3))
-    share = (cost[0] * (cost[3] - 1) + cost[1]) / (cost[3] * profile.cycle_us * 1e3)
-    found: list[Holding] = []
-    warnings: list[str] = []
-    for many in steps:
-        # As an operator would ask, with the step before running.
-        last = found[-1] if found else None
-        measured = last.busy_share * (many - 1) / last.patches if last else -1.0
-        refusal = _hot.refusal([tenant] * (many - 1), tenant, measured=measured)
-        with ClosedLoop(profile, patches=many, fifo=fifo) as loop:
-            for index in range(many):
-                loop.seat(f"patch {index}", exp, compiled, head(shots, 20), slots=16)
-            controller = loop.controller(len(exp.round_bits), warm_shots=1)
-            for index, (rings, _, _) in enumerate(loop.seats):
-                first = (index * 7) % (len(shots) - volumes)
-                part = slice(first, first + volumes)
-                controller.add(
-                    rings, decoder=index, round_bits=exp.round_bits, bits=frames[part], observables=1,
-                    phase_ns=(index % cost[3]) * cycle_ns + index * cycle_ns // many,
-                    expected=expected[part], actual=shots.observables[part],
-                )  # fmt: skip
-            loop.start()
-            before = loop.status()
-            loop.warn(controller.run(_hot.Wishes(core=loop.cores.controller, fifo=loop.fifo)))
-            after = loop.status()
-            warnings += [warning for warning in loop.warnings if warning not in warnings]
-            tallies = [controller.tally(index) for index in range(many)]
-        reactions = np.concatenate([tally["reaction_ns"][1:] for tally in tallies]) / 1e3
-        ran_ns = controller.ran_ns
-        busy = (after.busy_share * after.up_s - before.busy_share * before.up_s) * 1e9 / ran_ns
-        found.append(
-            Holding(
-                patches=many,
-                admitted=not refusal,
-                refusal=refusal,
-                predicted_share=share * many,
-                busy_share=busy,
-                shots=len(reactions),
-                misses=int((reactions > profile.budget_us).sum()),
-                p50_us=float(np.quantile(reactions, 0.5)),
-                p99_us=float(np.quantile(reactions, 0.99)),
-                differ=sum(tally["differ"] for tally in tallies),
-                lost=sum(tally["lost"] for tally in tallies),
-                late_rounds_share=sum(tally["slipped"] for tally in tallies)
-                / sum(tally["rounds"] for tally in tallies),
-            )
-        )
-    return found, warnings
-
-
 def machine() -> str:
     """The processor's name and how many of its cores this process may use."""
     name = platform.machine()
@@ -288,17 +137,22 @@ def bench(
     swaps: int | None = None,
     rounds: int | None = None,
     holding: list[int] | None = None,
+    extras: bool = True,
     tell: Tell = lambda line: None, fifo: int = 40,
 ) -> Report:  # fmt: skip
     """Run everything; `tell` is called with a line after each step.
 
     `quick`: a few cases with few shots, well under a minute. `cases`, `swaps` (0: none), `rounds` of the long stream
-    (0: none) and `holding` (numbers of patches) replace what the full or quick run has. `fifo`: priority of both ends
-    where that is allowed, 0 for none.
+    (0: none) and `holding` (numbers of patches) replace what the full or quick run has. `extras`: also hardware's
+    profiles, drift and losses. `fifo`: priority of both ends where that is allowed, 0 for none.
     """
     start = time.perf_counter()
     cores = choose_cores()
     warnings: list[str] = []
+    if cores.host < 0:  # each hand-over costs the scheduler's time slice: a look at the loop, and no more
+        cases = [msgspec.structs.replace(case, shots=60, blocks=1) for case in cases or QUICK]
+        swaps, rounds, holding, extras = 0, 0, [], False
+        warnings.append("With one core only the loop itself was tried, with few shots.")
     jitter = measure_jitter(cores, 0.3 if quick else 0.9, fifo if cores.host >= 0 else 0)
     tell(
         f"jitter control: {jitter.over_10us_per_s:.0f} gaps/s over 10 us, the longest {jitter.longest_us:.0f} us, "
@@ -333,7 +187,7 @@ def bench(
             "PyMatching's"
         )
     held: list[Holding] = []
-    steps = ([50] if quick else [250, 500, 1000, 1500]) if holding is None else holding
+    steps = ([50] if quick else [250, 500, 1000, 1500, 2000]) if holding is None else holding
     if steps:
         held, refused = run_holding(7, 1e-3, steps, SEED, fifo=fifo)
         for step in held:
@@ -341,6 +195,20 @@ def bench(
                 f"{step.patches} patches d=7 at 1 ms: p99 {step.p99_us:.1f} us, {step.misses} of {step.shots} over "
                 f"1 ms, core busy {100 * step.busy_share:.0f} %"
             )
+    paced: list[Pacing] = []
+    for name, policy in [] if not extras else PACES[:2] if quick else PACES:
+        pace, refused = run_profile(name, policy, 40 if quick else 250, SEED, fifo)
+        paced.append(pace)
+        tell(
+            f"{name}, {policy}: p50 {pace.side.p50_us:.1f}, p99 {pace.side.p99_us:.1f} us at "
+            f"{pace.cycle_us:g} us cycles"
+        )
+    drift = losses = None
+    if extras:
+        drift, refused = run_drift(5, 2_000 if quick else 20_000, SEED, fifo)
+        tell(f"drift: {sum(drift.stale)} logical errors with stale weights, {sum(drift.fresh)} with swapped ones")
+        losses, refused = run_losses(5, 4e-3, 0.5, 1_000 if quick else 20_000, SEED, fifo)
+        tell(f"losses: {losses.errors_aware} logical errors when told of them, {losses.errors_blind} when not")
     return Report(
         machine=machine(),
         python=sys.version.split()[0],
@@ -354,6 +222,9 @@ def bench(
         streams=streams,
         swaps=swapped,
         holding=held,
+        pacing=paced,
+        drift=drift,
+        losses=losses,
     )
 
 

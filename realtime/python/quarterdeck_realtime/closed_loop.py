@@ -80,6 +80,8 @@ def causes_of(
 def side_of(blocks: list[Block]) -> Side:
     """All blocks of one side together."""
     reactions = np.concatenate([block.reaction_ns for block in blocks]) / 1e3
+    if not len(reactions):
+        return Side(0, 0.0, 0.0, 0.0, 0.0, 0, dict.fromkeys(CAUSES, 0))
     p50, p99, p999, most = (float(value) for value in np.quantile(reactions, (0.5, 0.99, 0.999, 1.0)))
     causes = {cause: sum(block.causes[cause] for block in blocks) for cause in CAUSES}
     return Side(len(reactions), p50, p99, p999, most, sum(block.misses for block in blocks), causes)
@@ -129,7 +131,7 @@ class ClosedLoop:
         del self.host  # and its ledger
 
     def seat(self, name: str, experiment: Experiment, compiled: Any, warm: Shots, slots: int = 1024) -> int:
-        """Seat a patch; returns its place. `warm`: shots to warm its decoder with."""
+        """Seat a patch; returns its number. `warm`: shots to warm its decoder with."""
         stride = -(-(80 + max(experiment.round_bits) // 8) // 64) * 64
         rings = _hot.Rings(slots, stride)
         place: int = self.host.add(
@@ -143,6 +145,7 @@ class ClosedLoop:
             observables=max(1, len(experiment.readouts)),
             compiled=compiled,
             shots=warm.detections,
+            heralds=experiment.heralds,
         )
         self.seats.append((rings, experiment, place))
         return place
@@ -150,7 +153,7 @@ class ClosedLoop:
     def seat_stream(
         self, name: str, exp: Experiment, window: int, commit: int, slots: int = 1024, workers: int = 0
     ) -> int:
-        """Seat a patch that streams the rounds of `exp`, in windows of exact matching; returns its place.
+        """Seat a patch that streams the rounds of `exp`, in windows of exact matching; returns its number.
 
         With `workers` the windows are parallel ones, on so many threads beside the loop.
         """
@@ -207,11 +210,16 @@ class ClosedLoop:
         seat: int,
         shots: Shots,
         expected: npt.NDArray[np.uint64],
-        warm_shots: int = 200,
+        warm_shots: int | None = None,
         stream: bool = False,
         **pace: Any,
     ) -> Block:
-        """Publish these shots to one patch, and account for each answer. `stream`: each shot is a stream."""
+        """Publish these shots to one patch, and account for each answer.
+
+        `warm_shots` of them are not counted: a tenth, but not more than 200, if none are given. `stream`: each shot is
+        a stream.
+        """
+        warm_shots = min(200, len(shots) // 10) if warm_shots is None else warm_shots
         rings, experiment, place = self.seats[seat]
         controller = self.controller(len(experiment.round_bits), warm_shots, **pace)
         controller.add(

@@ -10,7 +10,12 @@ import numpy.typing as npt
 import pymatching
 import stim
 
-__all__ = ["Experiment", "Shots", "StreamShape", "code_circuit", "experiment", "stream_shape"]
+from quarterdeck_realtime.erasure import ErasureModel, erasure_model, with_losses
+
+__all__ = [
+    "Experiment", "LossyExperiment", "Shots", "StreamShape", "circuit_experiment", "code_circuit", "experiment",
+    "lossy_experiment", "stream_shape",
+]  # fmt: skip
 
 Bits = npt.NDArray[np.bool_]
 Masks = npt.NDArray[np.uint64]
@@ -24,8 +29,9 @@ TASKS = {
 }
 
 
-def code_circuit(code: str, distance: int, rounds: int, p: float) -> stim.Circuit:
-    """A memory experiment of Stim's with the same probability `p` on gates, idling data, measurements and resets.
+def code_circuit(code: str, distance: int, rounds: int, p: float, measure: float | None = None) -> stim.Circuit:
+    """A memory experiment of Stim's with the same probability `p` on gates, idling data, measurements and resets;
+    `measure`: another one for measurements.
 
     `code` is one of surface, surface-x, repetition, colour. Raises ValueError for others and for distances that Stim
     does not know (the colour code has odd ones).
@@ -38,7 +44,7 @@ def code_circuit(code: str, distance: int, rounds: int, p: float) -> stim.Circui
         rounds=rounds,
         after_clifford_depolarization=p,
         before_round_data_depolarization=p,
-        before_measure_flip_probability=p,
+        before_measure_flip_probability=p if measure is None else measure,
         after_reset_flip_probability=p,
     )
 
@@ -64,6 +70,7 @@ class Experiment(msgspec.Struct, frozen=True):
     round_bits: list[int]  # measurements of each round of a volume
     detectors: list[list[int]]  # rows of the D matrix: the measurements of each detector
     readouts: list[list[int]]  # the measurements of each observable
+    heralds: list[list[int]] = []  # for each measurement the edges that are erased where it tells of a loss, or none
 
     @property
     def measurements(self) -> int:
@@ -85,7 +92,7 @@ class Experiment(msgspec.Struct, frozen=True):
             measurements = np.where(lost, random.random(measurements.shape) < 0.5, measurements)
         converted = self.circuit.compile_m2d_converter().convert(measurements=measurements, separate_observables=True)
         detections, flips = cast(tuple[Bits, Bits], converted)
-        return Shots(measurements, detections, masks(flips), lost)
+        return Shots(measurements, detections[:, : len(self.detectors)], masks(flips), lost)
 
     def frames(self, shots: Shots) -> Bytes:
         """The measurements as they go into frames: shots x bytes, each round starting at a byte, LSB first."""
@@ -133,9 +140,7 @@ def stream_shape(exp: Experiment) -> StreamShape:
         at = int(np.searchsorted(starts, max(row), side="right")) - 1
         rows[at].append([measurement - int(starts[at]) for measurement in row])
     if len(rows) < 5 or len(set(exp.round_bits[:-1])) > 1 or any(each != rows[1] for each in rows[2:-1]):
-        raise ValueError(
-            f"{exp.name}: a stream needs rounds that are alike, and an experiment with at least four of them."
-        )
+        raise ValueError(f"{exp.name}: a stream needs at least four rounds, all alike but the first and the readout.")
     reach = -min(min(row) for row in rows[1] + rows[-1])
     return StreamShape(exp.round_bits[0], exp.round_bits[-1], max(0, reach), rows[0], rows[1], rows[-1])
 
@@ -158,29 +163,71 @@ def experiment(code: str, distance: int, p: float, rounds: int | None = None) ->
 
 def circuit_experiment(name: str, circuit: stim.Circuit, decompose: bool = True) -> Experiment:
     """The experiment of any circuit whose detectors and observables are even without noise."""
-    round_bits: list[int] = []
-    detectors: list[list[int]] = []
-    readouts: list[list[int]] = [[] for _ in range(circuit.num_observables)]
-    come, adjacent = 0, False
-    for instruction in circuit.flattened():
-        gate = stim.gate_data(instruction.name)
-        if gate.produces_measurements:
-            many = len(instruction.target_groups())
-            if adjacent:
-                round_bits[-1] += many
-            else:
-                round_bits.append(many)
-            come += many
-        elif instruction.name in ("DETECTOR", "OBSERVABLE_INCLUDE"):
-            row = [come + target.value for target in instruction.targets_copy()]
-            if instruction.name == "DETECTOR":
-                detectors.append(sorted(row))
-            else:
-                readouts[round(instruction.gate_args_copy()[0])] += row
-        adjacent = gate.produces_measurements
+    round_bits, detectors, readouts = layout(circuit)
     steady = circuit.reference_sample()
     for row in detectors + readouts:
         if steady[row].sum() % 2:
             raise ValueError(f"{name}: a detector or observable is odd without noise; the host expects even ones.")
     dem = circuit.detector_error_model(decompose_errors=decompose)
     return Experiment(name, circuit, dem, round_bits, detectors, readouts)
+
+
+def layout(circuit: stim.Circuit) -> tuple[list[int], list[list[int]], list[list[int]]]:
+    """Measurements of each round, and those of each detector and observable.
+
+    What is measured in one go is a round; bits that tell of losses go with the next one.
+    """
+    round_bits: list[int] = []
+    detectors: list[list[int]] = []
+    readouts: list[list[int]] = [[] for _ in range(circuit.num_observables)]
+    come, waiting, adjacent = 0, 0, False
+    for instruction in circuit.flattened():
+        gate = stim.gate_data(instruction.name)
+        many = instruction.num_measurements
+        come += many
+        if instruction.name.startswith("HERALDED"):
+            waiting += many
+            continue
+        if many and adjacent:
+            round_bits[-1] += waiting + many
+        elif many:
+            round_bits.append(waiting + many)
+        if many:
+            waiting = 0
+        if instruction.name in ("DETECTOR", "OBSERVABLE_INCLUDE"):
+            row = [come + target.value for target in instruction.targets_copy()]
+            if instruction.name == "DETECTOR":
+                detectors.append(sorted(row))
+            else:
+                readouts[round(instruction.gate_args_copy()[0])] += row
+        adjacent = gate.produces_measurements
+    round_bits[-1] += waiting
+    return round_bits, detectors, readouts
+
+
+class LossyExperiment(msgspec.Struct, frozen=True):
+    """An experiment whose losses are told, with the models for decoders that listen and that do not."""
+
+    experiment: Experiment
+    erasures: ErasureModel
+    herald_of: list[int]  # the measurement that tells of a loss at each place
+
+    def losses(self, shots: Shots) -> Bits:
+        """Which places were lost: shots x places."""
+        return shots.measurements[:, self.herald_of]
+
+
+def lossy_experiment(code: str, distance: int, p: float, fraction: float) -> LossyExperiment:
+    """A memory experiment in which `fraction` of the depolarising errors are losses that are noticed at once."""
+    plain = code_circuit(code, distance, distance, p)
+    circuit = with_losses(plain, fraction)
+    round_bits, rows, readouts = layout(circuit)
+    many = plain.num_detectors
+    erasures = erasure_model(circuit, many)
+    herald_of = [row[0] for row in rows[many:]]
+    heralds: list[list[int]] = [[] for _ in range(circuit.num_measurements)]
+    for measurement, edges in zip(herald_of, erasures.sites, strict=True):
+        heralds[measurement] = edges
+    name = f"{code} d={distance} p={p:g} losses={fraction:g}"
+    exp = Experiment(name, circuit, stim.DetectorErrorModel(), round_bits, rows[:many], readouts, heralds)
+    return LossyExperiment(exp, erasures, herald_of)

@@ -7,7 +7,9 @@ import msgspec
 from quarterdeck_realtime.closed_loop import Side
 from quarterdeck_realtime.profiles import Cores
 
-__all__ = ["Case", "Holding", "Jitter", "Report", "Row", "Streams", "Swaps", "markdown"]
+__all__ = [
+    "Case", "Drift", "Holding", "Jitter", "Losses", "Pacing", "Report", "Row", "Streams", "Swaps", "markdown",
+]  # fmt: skip
 
 
 class Case(msgspec.Struct, frozen=True):
@@ -108,6 +110,50 @@ class Streams(msgspec.Struct, frozen=True):
     failures: int
 
 
+class Pacing(msgspec.Struct, frozen=True):
+    """A kind of hardware: its cadence, with the host napping in between."""
+
+    profile: str
+    policy: str
+    cycle_us: float
+    budget_us: float
+    side: Side
+    asleep_share: float  # of the run, by the host's own choice
+    idle_rounds: int  # that the controller put in
+    waited_us: float  # that the controller's clock stood
+    differ: int
+    lost: int
+
+
+class Drift(msgspec.Struct, frozen=True):
+    """Logical errors while measurements get worse: with the first weights, and with weights that are swapped in."""
+
+    distance: int
+    p: float
+    measure: list[float]  # probability of a flipped measurement, by step
+    shots: int  # of each step
+    stale: list[int]
+    fresh: list[int]
+    differ: int  # from PyMatching with the same weights
+    lost: int
+
+
+class Losses(msgspec.Struct, frozen=True):
+    """Lost atoms that are noticed: a decoder that is told, and one that is not."""
+
+    distance: int
+    p: float
+    fraction: float  # of the depolarising errors
+    shots: int
+    lost_per_shot: float
+    aware: Side
+    blind: Side
+    errors_aware: int
+    errors_blind: int
+    differ: int  # from the same decoders' answers to the whole batch
+    lost_answers: int
+
+
 class Report(msgspec.Struct, frozen=True):
     """A whole run."""
 
@@ -123,6 +169,9 @@ class Report(msgspec.Struct, frozen=True):
     streams: Streams | None = None
     swaps: Swaps | None = None
     holding: list[Holding] = []
+    pacing: list[Pacing] = []
+    drift: Drift | None = None
+    losses: Losses | None = None
 
 
 def markdown(report: Report) -> str:
@@ -134,6 +183,12 @@ def markdown(report: Report) -> str:
         parts.append([_swaps(report.swaps)])
     if report.holding:
         parts.append(_holding(report.holding))
+    if report.pacing:
+        parts.append(_pacing(report.pacing))
+    if report.drift:
+        parts.append([_drift(report.drift)])
+    if report.losses:
+        parts.append([_losses(report.losses)])
     if report.warnings:
         parts.append([f"- {warning}" for warning in report.warnings])
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -155,8 +210,8 @@ def _top(report: Report) -> list[str]:
 
 
 def _table(names: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [" | ".join(names), "|".join("---" for _ in names), *(" | ".join(row) for row in rows)]
-    return [f"| {line} |" for line in lines]
+    lines = [names, ["---"] * len(names), *rows]
+    return [f"| {' | '.join(line)} |" for line in lines]
 
 
 def _rows(rows: list[Row]) -> list[str]:
@@ -211,3 +266,43 @@ def _holding(steps: list[Holding]) -> list[str]:
     ]  # fmt: skip
     title = "Patches of d=7 at 1 ms cycles on one core, budget 1 ms:"
     return [title, "", *_table([*names, "rounds late"], rows)]
+
+
+def _pacing(steps: list[Pacing]) -> list[str]:
+    names = ["profile", "policy", "cycle us", "budget us", "p50 us", "p99 us", "max us", "misses", "host asleep"]
+    rows = [
+        [
+            step.profile, step.policy, f"{step.cycle_us:g}", f"{step.budget_us:g}", f"{step.side.p50_us:.1f}",
+            f"{step.side.p99_us:.1f}", f"{step.side.max_us:.1f}", f"{step.side.misses} of {step.side.shots}",
+            f"{100 * step.asleep_share:.0f} %", f"{step.differ}",
+        ]
+        for step in steps
+    ]  # fmt: skip
+    return [
+        "Profiles, d=5, p=0.003, with a host that naps between rounds:",
+        "",
+        *_table([*names, "unlike PyMatching"], rows),
+    ]
+
+
+def _drift(drift: Drift) -> str:
+    steps = "; ".join(
+        f"{measure:g}: {stale} stale, {fresh} fresh"
+        for measure, stale, fresh in zip(drift.measure, drift.stale, drift.fresh, strict=True)
+    )
+    return (
+        f"Drift, d={drift.distance}, p={drift.p:g}, while flipped measurements grow: logical errors of {drift.shots} "
+        f"volumes with the first weights (stale) and with weights swapped in at each step (fresh): "
+        f"{steps}. {drift.differ} "
+        f"answers unlike PyMatching's with the same weights, {drift.lost} lost."
+    )
+
+
+def _losses(losses: Losses) -> str:
+    return (
+        f"Losses, d={losses.distance}, p={losses.p:g}, {100 * losses.fraction:.0f} % of depolarising errors are lost "
+        f"atoms that are noticed ({losses.lost_per_shot:.1f} in a volume), 10 us cycles: {losses.errors_aware} logical "
+        f"errors of {losses.shots} when the decoder is told (p99 {losses.aware.p99_us:.1f} us), "
+        f"{losses.errors_blind} when it "
+        f"is not (p99 {losses.blind.p99_us:.1f} us); {losses.differ} answers unlike the same decoder's in a batch."
+    )

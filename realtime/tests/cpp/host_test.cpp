@@ -242,7 +242,20 @@ static void a_controller_without_a_host_gives_up() {
     CHECK(told);
 }
 
+static void a_nap_ends_before_the_next_frame() {
+    const int64_t cycle = 1'000'000, early = 100'000, due = 50'000'000;
+    CHECK(next_look_ns(due - cycle, due, cycle, early) == due - early);
+    CHECK(next_look_ns(due - early, due, cycle, early) == due - early);      // awake: it may come any time
+    CHECK(next_look_ns(due + early - 1, due, cycle, early) == due - early);  // a little late: still awake
+    CHECK(next_look_ns(due + early, due, cycle, early) == due + cycle - early);
+    CHECK(next_look_ns(due + cycle, due, cycle, early) == due + cycle - early);
+    CHECK(next_look_ns(due + 7 * cycle + early, due, cycle, early) == due + 8 * cycle - early);
+    CHECK(next_look_ns(due + 21 * cycle, due, cycle, early) == INT64_MAX);
+    CHECK(next_look_ns(due, 0, cycle, early) == INT64_MAX);
+}
+
 int main() {
+    a_nap_ends_before_the_next_frame();
     for (const Dialect dialect : {Dialect::push, Dialect::plain})
         for (const Policy policy : {Policy::wait, Policy::idle, Policy::defer}) every_answer_is_right(dialect, policy);
     a_slow_decoder_is_named();
