@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+
 from quarterdeck_realtime.closed_loop import ClosedLoop
 from quarterdeck_realtime.codes import experiment
 
