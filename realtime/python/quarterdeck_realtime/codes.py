@@ -38,7 +38,7 @@ def code_circuit(code: str, distance: int, rounds: int, p: float, measure: float
     measurements). Raises ValueError for others and for distances that there are not (the colour code has odd ones).
     """
     if code == "bicycle":
-        return bicycle_circuit(distance, rounds, p)
+        return bicycle_circuit(distance, rounds, p, measure)
     if code not in TASKS:
         raise ValueError(f"There is no code {code!r}: use one of {', '.join([*TASKS, 'bicycle'])}.")
     return stim.Circuit.generated(
