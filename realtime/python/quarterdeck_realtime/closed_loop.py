@@ -39,8 +39,9 @@ class Side(msgspec.Struct, frozen=True):
     causes: dict[str, int]  # of each miss, exactly one
 
     @property
-    def miss_share(self) -> float:
-        return self.misses / self.shots if self.shots else 0.0
+    def earned(self) -> int:
+        """Misses whose largest part was not time that the machine took."""
+        return self.misses - self.causes["preempted"]
 
 
 class Block(msgspec.Struct, frozen=True):

@@ -216,7 +216,7 @@ def _table(names: list[str], rows: list[list[str]]) -> list[str]:
 
 def _rows(rows: list[Row]) -> list[str]:
     names = ["case", "shots", "p50", "p99", "p99.9", "null p50", "null p99", "null p99.9", "p99 above null", "misses"]
-    names += ["null's", "causes", "unlike PyMatching", "logical errors (PyMatching's)"]
+    names += ["null's", "not the machine's", "null's", "causes", "unlike PyMatching", "logical errors (PyMatching's)"]
     found = []
     for row in rows:
         own, null = row.own, row.null
@@ -224,7 +224,8 @@ def _rows(rows: list[Row]) -> list[str]:
         ties = f" ({row.near_ties} near-ties)" if row.differ else ""
         times = [own.p50_us, own.p99_us, own.p999_us, null.p50_us, null.p99_us, null.p999_us, row.p99_above_null_us]
         found.append([
-            row.name, f"{own.shots}", *(f"{time:.2f}" for time in times), f"{own.misses}", f"{null.misses}", causes,
+            row.name, f"{own.shots}", *(f"{time:.2f}" for time in times), f"{own.misses}", f"{null.misses}",
+            f"{own.earned}", f"{null.earned}", causes,
             f"{row.differ}{ties}", f"{row.logical_errors} ({row.logical_errors_pymatching})",
         ])  # fmt: skip
     return _table(names, found)
