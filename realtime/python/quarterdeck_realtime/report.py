@@ -152,6 +152,9 @@ class Losses(msgspec.Struct, frozen=True):
     errors_blind: int
     differ: int  # from the same decoders' answers to the whole batch
     lost_answers: int
+    readouts_lost: float = 0.0  # in a second run: the share of measurements whose atom is gone
+    readout_errors_aware: int = 0
+    readout_errors_blind: int = 0
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -305,5 +308,7 @@ def _losses(losses: Losses) -> str:
         f"atoms that are noticed ({losses.lost_per_shot:.1f} in a volume), 10 us cycles: {losses.errors_aware} logical "
         f"errors of {losses.shots} when the decoder is told (p99 {losses.aware.p99_us:.1f} us), "
         f"{losses.errors_blind} when it "
-        f"is not (p99 {losses.blind.p99_us:.1f} us); {losses.differ} answers unlike the same decoder's in a batch."
+        f"is not (p99 {losses.blind.p99_us:.1f} us); {losses.differ} answers unlike the same decoder's in a batch. "
+        f"With {100 * losses.readouts_lost:g} % of all measurements finding no atom: {losses.readout_errors_aware} "
+        f"logical errors when told (outcome 2), {losses.readout_errors_blind} when a random bit is sent."
     )
