@@ -12,7 +12,8 @@ void bind_erasure(nanobind::module_ &m) {
     nb::class_<Erasure, qdeck::Compiled>(m, "Erasure",
                              "Exact matching with losses. sites: for each place that can be lost the numbers of the model's edges that "
                              "its loss erases.")
-        .def(nb::init<const qdeck::Model &, std::vector<std::vector<int32_t>>>(), "model"_a, "sites"_a)
+        .def(nb::init<const qdeck::Model &, std::vector<std::vector<int32_t>>, bool>(), "model"_a, "sites"_a, nb::kw_only(), "tables"_a = true,
+             "`tables`: take distances from all-pairs tables, otherwise from searches, for graphs of any size. Raises ValueError.")
         .def(
             "decode_batch",
             [](const Erasure &self, const batch::Events &events, const std::optional<batch::Events> &losses) {

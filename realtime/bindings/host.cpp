@@ -16,6 +16,7 @@
 #include "ring.h"
 #include "ring_transport.h"
 #include "udp.h"
+#include "parallel.h"
 #include "window_stream.h"
 
 namespace nb = nanobind;
@@ -121,14 +122,21 @@ void bind_host(nb::module_ &m) {
         .def("add_stream", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder,
                               int64_t cycle_ns, int64_t budget_ns, int policy, std::shared_ptr<Detectors> first,
                               std::shared_ptr<Detectors> steady, std::shared_ptr<Detectors> last, int32_t observables,
-                              const qdeck::Model &model, int32_t window, int32_t commit) {
+                              const qdeck::Model &model, int32_t window, int32_t commit, int32_t workers) {
             nb::gil_scoped_release release;
-            auto windows = std::make_shared<qdeck::Windows>(model, qdeck::WindowSettings{window, commit}, [](const qdeck::Model &part) {
-                return std::make_unique<qdeck::Matching>(part);
-            });
+            const qdeck::Maker matching = [](const qdeck::Model &part) { return std::make_unique<qdeck::Matching>(part); };
             auto loaded = std::make_unique<qdeck::Loaded>();
-            loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
-            loaded->keeps = std::move(windows);
+            if (workers > 0) {
+                const int32_t buffer = window - commit;
+                auto windows = std::make_shared<qdeck::ParallelWindows>(
+                    model, qdeck::ParallelSettings{commit, std::max(commit, buffer), buffer}, matching);
+                loaded->stream = std::make_unique<qdeck::ParallelWindowStream>(*windows, workers, 0);
+                loaded->keeps = std::move(windows);
+            } else {
+                auto windows = std::make_shared<qdeck::Windows>(model, qdeck::WindowSettings{window, commit}, matching);
+                loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
+                loaded->keeps = std::move(windows);
+            }
             qdeck::Seating seating = qdeck::seat_stream({first, steady, last}, observables, std::move(loaded));
             seating.name = name;
             seating.decoder = decoder;
@@ -140,8 +148,9 @@ void bind_host(nb::module_ &m) {
             return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
                             rings.shape(qdeck::Way::up).wakes)[0];
         }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "first"_a, "steady"_a,
-             "last"_a, "observables"_a, "model"_a, "window"_a, "commit"_a,
-             "Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.")
+             "last"_a, "observables"_a, "model"_a, "window"_a, "commit"_a, "workers"_a = 0,
+             "Seat a patch that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or "
+             "parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`). Returns its place.")
         .def("remove", &Host::remove, nb::call_guard<nb::gil_scoped_release>(), "place"_a)
         .def("start", &Host::start, nb::call_guard<nb::gil_scoped_release>())
         .def("stop", &Host::stop, nb::call_guard<nb::gil_scoped_release>())

@@ -13,8 +13,7 @@ public:
     Arena(const Arena &) = delete;
     Arena &operator=(const Arena &) = delete;
     ~Arena();
-    // Not set to anything, so that the pages of a large block are taken up only when they are written. Throws
-    // std::bad_alloc.
+    // Most pages of a large block are taken up only when they are written. Throws std::bad_alloc.
     void *take(size_t bytes);
     template <class T> T *array(size_t count) { return static_cast<T *>(take(count * sizeof(T))); }
     size_t bytes() const noexcept { return bytes_; }

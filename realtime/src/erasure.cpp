@@ -14,13 +14,15 @@ constexpr double INFINITE = std::numeric_limits<double>::infinity();
 constexpr int8_t ALONE = -1;
 }  // namespace
 
-Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_)
+Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_, bool tables)
     : vertices(model.detectors), edges(model.edges), sites(std::move(sites_)), fallback(model) {
     for (size_t site = 0; site < sites.size(); site++)
         for (const int32_t edge : sites[site])
             if (edge < 0 || static_cast<size_t>(edge) >= edges.size())
                 throw std::invalid_argument("site " + std::to_string(site) + " erases edge " + std::to_string(edge) + " of " +
                                             std::to_string(edges.size()));
+    if (tables)
+        table.emplace(model);
     first.assign(static_cast<size_t>(vertices) + 1, 0);
     for (const Edge &edge : edges) {
         first[static_cast<size_t>(edge.u) + 1]++;
@@ -45,7 +47,7 @@ Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_)
 std::unique_ptr<Decoder> Erasure::decoder() const { return std::make_unique<ErasureDecoder>(*this); }
 
 size_t Erasure::bytes() const noexcept {
-    size_t sum = fallback.bytes() + first.size() * 4 + arcs.size() * sizeof(Arc) + edges.size() * sizeof(Edge);
+    size_t sum = (table ? table->bytes() : 0) + fallback.bytes() + first.size() * 4 + arcs.size() * sizeof(Arc) + edges.size() * sizeof(Edge);
     for (const auto &site : sites)
         sum += sizeof(site) + site.size() * 4;
     return sum;
@@ -62,8 +64,21 @@ ErasureDecoder::ErasureDecoder(const Erasure &compiled_)
     number.assign(vertices, BOUNDARY);
     bound.resize(vertices);
     bound_mask.resize(vertices);
+    order.resize(vertices);
+    turn.resize(vertices);
+    depth.resize(vertices);
     cluster.resize(vertices);
     near.resize(16 * vertices + 256);
+    ties.assign(vertices, {NONE, 0, 0, false});
+    group_of.resize(vertices);
+    tied.resize(vertices);
+    grouped.resize(vertices);
+    groups.resize(vertices);
+    node.resize(vertices);
+    linked.resize(vertices);
+    const size_t nodes = compiled.table ? std::min<size_t>(NODES, 2 * vertices) : 0;
+    hop.resize(nodes * (nodes + 1));
+    hop_mask.resize(nodes * (nodes + 1));
     members.resize(vertices);
     local.resize(vertices);
     best.resize(size_t{1} << Erasure::SMALL);
@@ -140,9 +155,24 @@ void ErasureDecoder::expand(const Open &at) noexcept {
     }
 }
 
+// As `expand`, in the search of a defect with this bound: a vertex that is no nearer to it than both are to the boundary is on
+// no useful path.
+void ErasureDecoder::explore(const Open &at, double own) noexcept {
+    const uint64_t mask = reached[at.vertex].mask;
+    for (int32_t i = compiled.first[at.vertex]; i < compiled.first[at.vertex + 1]; i++) {
+        const Erasure::Arc arc = compiled.arcs[i];
+        if (arc.to == BOUNDARY)
+            continue;
+        const double distance = at.distance + weight(arc.edge);
+        if (distance < own + depth[arc.to])
+            push(distance, arc.to, mask ^ compiled.edges[arc.edge].observables);
+    }
+}
+
 void ErasureDecoder::from_boundary() noexcept {
     search++;
     heap_count = 0;
+    std::fill(depth.begin(), depth.end(), INFINITE);
     for (const int32_t e : compiled.outward)
         push(weight(e), compiled.edges[e].u, compiled.edges[e].observables);
     for (size_t i = 0; i < defect_count; i++)
@@ -153,6 +183,7 @@ void ErasureDecoder::from_boundary() noexcept {
         if (here.settled)
             continue;
         here.settled = true;
+        depth[at.vertex] = at.distance;
         if (const int32_t i = number[at.vertex]; i != BOUNDARY) {
             bound[i] = at.distance;
             bound_mask[i] = here.mask;
@@ -162,24 +193,18 @@ void ErasureDecoder::from_boundary() noexcept {
     }
 }
 
-// Find the defects with higher numbers that are nearer than the boundary.
+// Find the defects that are nearer to this one than both are to the boundary, of those that have no smaller bound.
 void ErasureDecoder::from_defect(int32_t i) noexcept {
-    double farthest = 0;
-    size_t missing = 0;
-    for (size_t j = static_cast<size_t>(i) + 1; j < defect_count; j++, missing++)
-        farthest = std::max(farthest, bound[j]);
     search++;
     heap_count = 0;
     push(0, defects[i], 0);
-    while (missing > 0 && heap_count > 0) {
+    for (auto missing = static_cast<int32_t>(defect_count) - 1 - turn[i]; missing > 0 && heap_count > 0;) {
         const Open at = pop();
         Reached &here = reached[at.vertex];
         if (here.settled)
             continue;
-        if (at.distance >= bound[i] + farthest)
-            return;
         here.settled = true;
-        if (const int32_t j = number[at.vertex]; j > i) {
+        if (const int32_t j = number[at.vertex]; j != BOUNDARY && turn[j] > turn[i]) {
             missing--;
             if (at.distance < bound[i] + bound[j]) {
                 if (near_count < near.size())
@@ -187,7 +212,7 @@ void ErasureDecoder::from_defect(int32_t i) noexcept {
                 near_count++;
             }
         }
-        expand(at);
+        explore(at, bound[i]);
     }
 }
 
@@ -361,11 +386,23 @@ bool ErasureDecoder::match_small(Answer &answer) noexcept {
     return true;
 }
 
+// The distances by searches.
+void ErasureDecoder::from_searches() noexcept {
+    from_boundary();
+    for (size_t i = 0; i < defect_count; i++)
+        order[i] = static_cast<int32_t>(i);
+    std::sort(order.begin(), order.begin() + static_cast<ptrdiff_t>(defect_count),
+              [this](int32_t a, int32_t b) { return bound[a] < bound[b]; });
+    for (size_t i = 0; i < defect_count; i++)
+        turn[order[i]] = static_cast<int32_t>(i);
+    for (size_t i = 0; i + 1 < defect_count; i++)  // the small searches first
+        from_defect(order[i]);
+}
+
 Answer ErasureDecoder::finish() noexcept {
     Answer answer;
-    from_boundary();
-    for (size_t i = 0; i + 1 < defect_count; i++)
-        from_defect(static_cast<int32_t>(i));
+    if (!compiled.table || !from_tables())
+        from_searches();
     if (near_count > near.size()) {  // far more than any volume has that can be decoded at all
         near_count = 0;
         answer.quality = Quality::failed;

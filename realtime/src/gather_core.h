@@ -86,8 +86,9 @@ private:
         }
     }
 
-    // Pairs of the defects from `begin` on with those that are near and before them in the basis. First all words of bits
-    // that have such a defect, without branches, for which ones these are cannot be predicted; then the defects in them.
+    // Pairs of the defects from `begin` on with those that are near and before them in the basis. First all words of
+    // bits that have such a defect, without branches, for which ones these are cannot be predicted; then the defects in
+    // them.
     static void sparse(Gathered &part, int32_t begin, Found *queue) noexcept {
         const Basis &basis = *part.basis;
         const int32_t span = basis.span, end = part.count;
@@ -130,7 +131,8 @@ private:
             uint64_t found = at->found;
             do {
                 const int32_t bit = __builtin_ctzll(found);
-                const uint32_t word = words[L::count(mask & ((uint64_t{1} << bit) - 1))], i = numbers[bit], k = at->defect;
+                const uint32_t word = words[L::count(mask & ((uint64_t{1} << bit) - 1))];
+                const uint32_t i = numbers[bit], k = at->defect;
                 *known++ = {uint16_t(i), uint16_t(k), uint16_t(word), 0};
                 best[i] = less(best[i], word << 16 | k);
                 best[k] = less(best[k], word << 16 | i);

@@ -427,6 +427,9 @@ void Host::loop() noexcept {
             beat_ns_ = looked_ns_;
             head.beat_ns.store(static_cast<uint64_t>(looked_ns_), std::memory_order_relaxed);
             if (!worked) head.switches.store(static_cast<uint64_t>(involuntary_switches() - switches), std::memory_order_relaxed);
+            for (int32_t i = 0; i < used_.load(std::memory_order_relaxed); i++)
+                if (Channel *const channel = channels_[static_cast<size_t>(i)].load(std::memory_order_acquire))
+                    channel->link->beat(looked_ns_);
         }
         if (stop_.load(std::memory_order_relaxed)) stopping = true;
     }

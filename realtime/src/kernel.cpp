@@ -15,7 +15,9 @@ Kernel *plain_kernel(int32_t capacity) {
 Kernel *avx2_kernel(int32_t capacity);
 
 Kernel *vector_kernel(int32_t capacity) {
-    const bool has = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt");
+    __builtin_cpu_init();
+    const bool has =
+        __builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi") && __builtin_cpu_supports("popcnt");
     return has ? avx2_kernel(capacity) : nullptr;
 }
 #else

@@ -1,5 +1,5 @@
-// The two inner parts of the matching decoder that are worth vectors: to gather the words of defects as they arrive, and to
-// match any number of them. Written once (gather_core.h, blossom_core.h), compiled for several processors.
+// The two inner parts of the matching decoder that are worth vectors: to gather the words of defects as they arrive,
+// and to match any number of them. Written once (gather_core.h, blossom_core.h), compiled for several processors.
 #pragma once
 
 #include "arena.h"
@@ -37,7 +37,7 @@ struct Gathered {
     int32_t last = -1;            // the largest number of a defect in the basis
     int32_t rows = 0;             // capacity
     uint16_t *bounds = nullptr;   // to the boundary; NO_BOUNDARY if there is none
-    uint32_t *best = nullptr;     // the least word among the known pairs of a defect, and in the low half the other one (or itself)
+    uint32_t *best = nullptr;     // the least word of a defect's known pairs, and in the low half the other one (or itself)
     Known *known = nullptr;       // pairs; words of those left out are at least basis->reach
     uint16_t *few = nullptr;      // rows of 16 words, below the diagonal
     uint16_t *words = nullptr;    // for the kernel, see `row`
@@ -56,7 +56,7 @@ struct Gathered {
 // All defects of a shot.
 struct Shot {
     const Place *places = nullptr;  // of each detector
-    Gathered *parts = nullptr;          // one for each basis
+    Gathered *parts = nullptr;      // one for each basis
     Found *queue = nullptr;         // room for QUEUE and a near row
     int32_t *active = nullptr;      // parts that have defects
     int32_t active_count = 0;
@@ -70,11 +70,12 @@ public:
     };
 
     virtual ~Kernel();
-    // The numbers of the bits that are set in so many bits; `numbers` has room for all, and for 64 more. Returns how many.
+    // The numbers of the bits that are set in so many bits; `numbers` has room for all, and for 64 more. Returns how
+    // many.
     virtual size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) const noexcept = 0;
     virtual void add(Shot &shot, const int32_t *defects, size_t count) noexcept = 0;
-    // Fills `mate`. False if there is no perfect matching. `sum` is that of all words on both sides of a match, those at
-    // the boundary twice, and `parity` the sum of the low bits of all matches.
+    // Fills `mate`. False if there is no perfect matching. `sum` is that of all words on both sides of a match, those
+    // at the boundary twice, and `parity` the sum of the low bits of all matches.
     virtual bool solve(Gathered &part, int64_t &sum, uint32_t &parity) noexcept = 0;
     // Whether the duals prove the last solution: they are feasible, and their sum is its weight. For tests: slow.
     virtual bool proven() const noexcept = 0;
@@ -83,7 +84,8 @@ public:
     Arena arena;
 };
 
-// For parts of up to `capacity` defects; the caller owns them. The one with vectors is null where the processor has none.
+// For parts of up to `capacity` defects; the caller owns them. The one with vectors is null where the processor has
+// none.
 Kernel *plain_kernel(int32_t capacity);
 Kernel *vector_kernel(int32_t capacity);
 

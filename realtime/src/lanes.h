@@ -1,5 +1,5 @@
-// Sixteen unsigned 16-bit lanes: the vector that the matching decoder computes with, for any processor. `lanes_avx2.h` has
-// the same with AVX2. A mask is a vector whose lanes are 0 or 0xffff.
+// Sixteen unsigned 16-bit lanes: the vector that the matching decoder computes with, for any processor. `lanes_avx2.h`
+// has the same with AVX2. A mask is a vector whose lanes are 0 or 0xffff.
 #pragma once
 
 #include "kernel.h"
@@ -24,7 +24,10 @@ struct PlainLanes {
     // The high halves of 16 numbers.
     static V high(const uint32_t *from) noexcept { return each([=](int i) { return uint16_t(from[i] >> 16); }); }
     static V adds(V a, V b) noexcept {
-        return each([&](int i) { const uint32_t s = uint32_t(a.x[i]) + b.x[i]; return uint16_t(s > 0xffff ? 0xffff : s); });
+        return each([&](int i) {
+            const uint32_t sum = uint32_t(a.x[i]) + b.x[i];
+            return uint16_t(sum > 0xffff ? 0xffff : sum);
+        });
     }
     static V subs(V a, V b) noexcept {
         return each([&](int i) { return uint16_t(a.x[i] > b.x[i] ? a.x[i] - b.x[i] : 0); });

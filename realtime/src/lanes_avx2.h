@@ -14,7 +14,8 @@ struct Avx2Lanes {
     static V fill(uint16_t value) noexcept { return _mm256_set1_epi16(static_cast<short>(value)); }
     static V high(const uint32_t *from) noexcept {
         const __m256i *at = reinterpret_cast<const __m256i *>(from);
-        const V low = _mm256_srli_epi32(_mm256_load_si256(at), 16), up = _mm256_srli_epi32(_mm256_load_si256(at + 1), 16);
+        const V low = _mm256_srli_epi32(_mm256_load_si256(at), 16);
+        const V up = _mm256_srli_epi32(_mm256_load_si256(at + 1), 16);
         return _mm256_permute4x64_epi64(_mm256_packus_epi32(low, up), 0xd8);
     }
     static V adds(V a, V b) noexcept { return _mm256_adds_epu16(a, b); }

@@ -218,7 +218,8 @@ uint64_t MatchingDecoder::flips(const Gathered &part) const noexcept {
     for (int32_t i = 0; i < part.count; i++) {
         const int32_t mate = part.mate[i];
         if (mate < i)
-            flips ^= mate == OUTSIDE ? basis.bound_masks[size_t(part.locals[i])] : basis.mask(part.locals[i], part.locals[mate]);
+            flips ^= mate == OUTSIDE ? basis.bound_masks[size_t(part.locals[i])]
+                                     : basis.mask(part.locals[i], part.locals[mate]);
     }
     return flips;
 }
@@ -246,8 +247,9 @@ std::span<const Pair> MatchingDecoder::pairs() noexcept {
                 const int32_t other = basis.detectors[size_t(part.locals[mate])];
                 const uint16_t word = part.word(i, mate);
                 if ((word | 1) < (part.bounds[i] & ~1) + (part.bounds[mate] & ~1)) {
-                    const uint64_t path = word & 1 ? basis.flip : 0;
-                    pairs_[pair_count_++] = {other, detector, basis.masked() ? basis.mask(part.locals[i], part.locals[mate]) : path};
+                    const uint64_t parity = word & 1 ? basis.flip : 0;
+                    const uint64_t path = basis.masked() ? basis.mask(part.locals[i], part.locals[mate]) : parity;
+                    pairs_[pair_count_++] = {other, detector, path};
                     continue;
                 }
                 pairs_[pair_count_++] = {other, BOUNDARY, outward(mate)};

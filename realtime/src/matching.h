@@ -19,7 +19,7 @@ namespace qdeck {
 
 struct MatchingOptions {
     int direct = 8;       // most defects of a basis that subset programs solve, 0 to 16
-    int small = 300;      // bases of more detectors are solved by programs only up to 4 defects: the table is not at hand
+    int small = 300;      // bases of more detectors are solved so only up to 4 defects: their tables are not at hand
     bool vectors = true;  // take AVX2 if the processor has it
     bool prove = false;   // for tests: Quality::failed unless the duals prove each solution
 };
@@ -35,7 +35,8 @@ public:
     // A pair that is not nearer to each other than to the boundary is given as two defects at the boundary.
     std::span<const Pair> pairs() noexcept override;
 
-    // The numbers of the bits that are set in so many bits; `numbers` has room for all, and for 64 more. Returns how many.
+    // The numbers of the bits that are set in so many bits; `numbers` has room for all, and for 64 more. Returns how
+    // many.
     size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) const noexcept {
         return kernel_->unpack(words, bits, numbers);
     }

@@ -7,10 +7,12 @@
 #include <bit>
 #include <cerrno>
 #include <climits>
+#include <cstddef>
 #include <cstring>
 #include <fcntl.h>
 #include <linux/futex.h>
 #include <new>
+#include <sched.h>
 #include <stdexcept>
 #include <sys/mman.h>
 #include <sys/socket.h>
@@ -36,17 +38,20 @@ struct FileShape {
     uint32_t unused;
 };
 
-// The first page of the file. Ends are two cache lines apart, as processors fetch lines in pairs.
+// The first page of the file.
 struct FileHeader {
     std::atomic<uint64_t> magic;  // stored last by the creator
     uint32_t version;
     uint32_t header_bytes;
     uint64_t file_bytes;
     FileShape shape[2];
-    alignas(128) struct {
-        alignas(128) RingEnd role[2];
-    } end[2];
+    struct {
+        RingEnd role[2];
+    } end[2];  // of each way
 };
+// docs/realtime-link.md tells these to those who write controllers.
+static_assert(offsetof(FileHeader, shape) == 24 && offsetof(FileHeader, end) == 128 && sizeof(RingEnd) == 128);
+static_assert(offsetof(RingEnd, beat_ns) == 8 && offsetof(RingEnd, epoch) == 20 && offsetof(RingEnd, sleeping) == 64);
 static_assert(sizeof(FileHeader) <= PAGE && std::atomic<uint64_t>::is_always_lock_free);
 
 [[noreturn]] void refuse(const std::string &what) {
@@ -287,7 +292,7 @@ Consumer::Consumer(RingSpot spot, int other) : RingBase(std::move(spot), other) 
 
 bool Consumer::wait(int64_t spin_ns, int64_t timeout_ns) noexcept {
     const int64_t start = now_ns();
-    const int64_t spin_until = start + (spot_.wakes ? std::min(spin_ns, timeout_ns) : timeout_ns);
+    const int64_t spin_until = start + std::min(spin_ns, timeout_ns);
     const int64_t end = start + timeout_ns;
     for (;;) {
         for (int i = 0; i < 32; i++) {
@@ -300,6 +305,10 @@ bool Consumer::wait(int64_t spin_ns, int64_t timeout_ns) noexcept {
             return false;
         if (now < spin_until)
             continue;
+        if (!spot_.wakes) {  // nobody would wake us; others may need the processor
+            sched_yield();
+            continue;
+        }
         spot_.mine->sleeping.store(1, std::memory_order_seq_cst);
         if (stamp(next_).load(std::memory_order_seq_cst) >> 32 != number()) {
             const int64_t left = end - now;

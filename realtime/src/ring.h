@@ -28,13 +28,14 @@ struct RingShape {
     bool wakes = false;     // the consumer may sleep: the producer then pays a full barrier for each message
 };
 
-// One end's own cache line in the file.
-struct alignas(64) RingEnd {
+// What one end has in the file, apart from the other's: processors fetch lines in pairs. The producer looks at `sleeping` for
+// each message of a ring that wakes, so it is not beside the counter that changes with each.
+struct alignas(128) RingEnd {
     std::atomic<uint64_t> count;    // messages published, or popped
     std::atomic<int64_t> beat_ns;   // CLOCK_MONOTONIC of the last sign of life
     std::atomic<uint32_t> pid;      // for messages to people only
-    std::atomic<uint32_t> sleeping; // futex: 1 while the consumer sleeps
     std::atomic<uint32_t> epoch;    // how often this end was taken
+    alignas(64) std::atomic<uint32_t> sleeping;  // futex: 1 while the consumer sleeps
 };
 
 struct RingMap;  // the mapping, closed with its last user
@@ -132,8 +133,8 @@ public:
     // Frames that wait, by the producer's word: for measuring a backlog, not for reading.
     uint64_t backlog() const noexcept { return spot_.peer->count.load(std::memory_order_relaxed) - next_; }
 
-    // Wait for a frame: spin for `spin_ns`, then (on a ring that wakes) sleep until `timeout_ns` have passed since the
-    // call. False: nothing came. Calls the clock and, when it sleeps, the kernel.
+    // Wait for a frame: spin for `spin_ns`, then sleep until `timeout_ns` have passed since the call (on a ring that does not
+    // wake: look again whenever no other thread wants the processor). False: nothing came. Calls the clock and, when it sleeps, the kernel.
     bool wait(int64_t spin_ns, int64_t timeout_ns) noexcept;
 
 private:

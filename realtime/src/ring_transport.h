@@ -19,6 +19,10 @@ public:
         return true;
     }
     bool wait(int64_t spin_ns, int64_t timeout_ns) noexcept override { return up_.wait(spin_ns, timeout_ns); }
+    void beat(int64_t now) noexcept override {
+        up_.beat(now);
+        down_.beat(now);
+    }
     Consumer &up() noexcept { return up_; }
     Producer &down() noexcept { return down_; }
 

@@ -10,6 +10,7 @@ namespace qdeck {
 
 constexpr int64_t NAP_NS = 50'000;            // between looks at links that cannot be slept on
 constexpr int64_t SLEEP_NS = 100'000'000;     // the longest, so that `stop` is noticed
+constexpr int64_t BEAT_NS = 1'000'000;
 constexpr size_t POLLABLE = 1024;
 
 size_t Server::add(Transport &transport) {
@@ -56,6 +57,7 @@ void Server::sleep(int64_t most_ns) noexcept {
 uint64_t Server::run(int64_t for_ns, int64_t spin_ns) noexcept {
     const int64_t end = now_ns() + for_ns;
     int64_t busy = now_ns();
+    int64_t beat = 0;
     uint64_t frames = 0;
     while (!stopped()) {
         uint64_t here = 0;
@@ -64,6 +66,11 @@ uint64_t Server::run(int64_t for_ns, int64_t spin_ns) noexcept {
                 here++;
         frames += here;
         const int64_t now = now_ns();
+        if (now - beat >= BEAT_NS) {
+            beat = now;
+            for (Link &link : links_)
+                link.transport->beat(now);
+        }
         if (now >= end)
             break;
         if (here)

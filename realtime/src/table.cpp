@@ -181,7 +181,8 @@ void find_near(Basis &basis, const Net &net) {
     }
     constexpr size_t LINE = 8;  // words of 64 bits in a cache line
     basis.prefix = basis.span;
-    basis.near_stride = int32_t((1 + size_t(basis.span) + (size_t(basis.prefix) + most + 3) / 4 + LINE - 1) / LINE * LINE);
+    const size_t used = 1 + size_t(basis.span) + (size_t(basis.prefix) + most + 3) / 4;
+    basis.near_stride = int32_t((used + LINE - 1) / LINE * LINE);
     basis.near.assign(n * size_t(basis.near_stride), 0);
     for (size_t i = 0; i < n; i++) {
         uint64_t *row = basis.near.data() + i * size_t(basis.near_stride);
@@ -225,7 +226,9 @@ Table::Table(const Model &model) {
     std::vector<int32_t> order(n);
     std::iota(order.begin(), order.end(), 0);
     if (!model.layer.empty())
-        std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) { return model.layer[size_t(a)] < model.layer[size_t(b)]; });
+        std::stable_sort(order.begin(), order.end(), [&](int32_t a, int32_t b) {
+            return model.layer[size_t(a)] < model.layer[size_t(b)];
+        });
     for (const int32_t i : order) {
         const int32_t b = places[size_t(find(i))].basis;
         places[size_t(i)] = {b, bases[size_t(b)].size++};

@@ -1,13 +1,13 @@
 // All-pairs distances of a matching graph, the offline half of the matching decoder.
 //
-// A basis is a connected component of the graph. Between its detectors i and j stands the capped distance
-// min(d(i, j), B(i) + B(j)): d in the bulk, B to the boundary. In this metric a minimum-weight perfect matching of k
-// defects, with one boundary node of weight B(i) if k is odd, is a minimum-weight matching with boundary: nothing has to
-// be copied per defect.
+// A basis is a connected component of the graph. Between its detectors i and j stands the capped distance min(d(i, j),
+// B(i) + B(j)): d in the bulk, B to the boundary. In this metric a minimum-weight perfect matching of k defects, with
+// one boundary node of weight B(i) if k is odd, is a minimum-weight matching with boundary: nothing has to be copied
+// per defect.
 //
-// Distances are integers of 15 bits, as fine as they fit: pairs are rounded up, and boundary distances up from a quarter,
-// so that the triangle inequality holds exactly and rounding adds k/4 units on average to any matching of k defects.
-// Where all weights are multiples of one weight, distances are exact.
+// Distances are integers of 15 bits, as fine as they fit: pairs are rounded up, and boundary distances up from a
+// quarter, so that the triangle inequality holds exactly and rounding adds k/4 units on average to any matching of k
+// defects. Where all weights are multiples of one weight, distances are exact.
 //
 // Most pairs of a large shot are far apart and never matched: `near` tells which ones to look at first.
 #pragma once
@@ -42,9 +42,9 @@ struct Basis {
     std::vector<uint32_t> shades;        // size * size indices into the palette, or empty
     std::vector<uint64_t> bound_masks;   // likewise per detector, or empty
 
-    // The detectors before this one that are nearer to it than `reach`, and than both are to the boundary: number / 64 of
-    // the first one, `span` masks of bits from there on, and in 16 bits each: how many bits are before a mask (`prefix` of
-    // them), and the words of all pairs.
+    // The detectors before this one that are nearer to it than `reach`, and than both are to the boundary: number / 64
+    // of the first one, `span` masks of bits from there on, and in 16 bits each: how many bits are before a mask
+    // (`prefix` of them), and the words of all pairs.
     const uint64_t *near_row(int32_t local) const noexcept { return near.data() + size_t(local) * size_t(near_stride); }
     uint16_t word(int32_t i, int32_t j) const noexcept { return words[size_t(i) * size_t(size) + size_t(j)]; }
     bool masked() const noexcept { return !shades.empty(); }

@@ -21,6 +21,8 @@ public:
     virtual bool send(size_t bytes) noexcept = 0;
     // Wait for a frame: spin for `spin_ns`, then sleep where the link can, until `timeout_ns` after the call.
     virtual bool wait(int64_t spin_ns, int64_t timeout_ns) noexcept = 0;
+    // A sign of life for the peer, with the time of `now_ns()`: every millisecond or so. For links that have no other.
+    virtual void beat(int64_t now) noexcept { static_cast<void>(now); }
     // What several transports can sleep on together with poll(2); -1 if there is none.
     virtual int pollable() const noexcept { return -1; }
 };

@@ -19,6 +19,7 @@ namespace {
 
 constexpr uint32_t LARGEST = 65507;        // bytes of a datagram
 constexpr uint32_t SMALLEST = 64;
+constexpr int ATTEMPTS = 16;               // of one look for a frame: a flood of what is too long must not hold the loop
 constexpr int BUFFER = 4 * 1024 * 1024;    // bytes that we would like the system to hold for us
 
 [[noreturn]] void failed(const std::string &what) {
@@ -100,7 +101,7 @@ UdpTransport::UdpTransport(const UdpSettings &settings)
 }
 
 std::span<const uint8_t> UdpTransport::receive(bool &there) noexcept {
-    while (!held_) {
+    for (int attempt = 0; !held_ && attempt < ATTEMPTS; attempt++) {
         source_bytes_ = sizeof source_;
         const ssize_t got = recvfrom(socket_.fd(), in_.data(), in_.size(), MSG_DONTWAIT | MSG_TRUNC,
                                      reinterpret_cast<sockaddr *>(&source_), &source_bytes_);

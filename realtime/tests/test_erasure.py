@@ -33,7 +33,10 @@ def test_losses_that_are_known_at_least_halve_logical_errors(surface: Surface) -
     losses = erasure_model(lossy, circuit.num_detectors)
     assert len(losses.sites) == lossy.num_detectors - circuit.num_detectors
     events, lost, truth = sampled(lossy, losses.detectors, shots, seed=3)
-    aware, _, qualities = Erasure(losses.aware, losses.sites).decode_batch(events, lost)
+    aware, weights, qualities = Erasure(losses.aware, losses.sites).decode_batch(events, lost)
+    searched, exactly, _ = Erasure(losses.aware, losses.sites, tables=False).decode_batch(events[:4_000], lost[:4_000])
+    assert np.abs(weights[:4_000] - exactly).max() < 0.05  # tables have distances of 15 bits
+    assert np.count_nonzero(searched != aware[:4_000]) <= 4  # near ties
     blind = Erasure(losses.blind, []).decode_batch(events)[0]
     wrong, wrong_blind = np.count_nonzero(aware != truth), np.count_nonzero(blind != truth)
     print(f"{wrong} wrong with the places of losses, {wrong_blind} without, of {shots}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -33,6 +34,18 @@ def test_golden_vectors() -> None:
 
 
 ROWS = st.lists(st.booleans(), max_size=300)
+
+
+def test_the_page_for_writers_of_controllers_tells_these_bytes() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "realtime-link.md").read_text(encoding="utf-8")
+    asked, answered = (line.replace("|", "").replace(" ", "") for line in page.splitlines() if line.startswith("5"))
+    flags = Frames.ASK_TELL | Frames.ASK_PUSH
+    assert asked == Frames.enqueue(0, 5, b"\x0d\x01", 9, 5, 0, flags).hex()
+    assert Frames.parse_response(bytes.fromhex(answered)) == (0, 5, 0, b"\x01", (0, 0, 0), 33)
+    for name, function in Frames.FUNCTIONS.items():
+        listed = name if name in ("enqueue_syndromes", "get_corrections", "reset_decoder") else f"qdeck_{name}"
+        assert f"| `{listed}` | `0x{function:08X}` |" in page
+        assert Frames.fnv1a(listed) == function
 
 
 @given(INT64, INT64, INT64, ROWS, UINT32, UINT64, st.integers(0, 255), st.binary(max_size=40))

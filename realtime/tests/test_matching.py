@@ -54,15 +54,17 @@ def test_weights_and_observables_are_pymatchings(case: tuple[int, float, str, bo
     dem = circuit.detector_error_model(decompose_errors=True)
     shots = 20_000 // d if p < 1e-2 else 1000
     events, _ = circuit.compile_detector_sampler(seed=d).sample(shots, separate_observables=True)
-    flips, weights = pymatching.Matching.from_detector_error_model(dem).decode_batch(events, return_weights=True)
+    answers: Any = pymatching.Matching.from_detector_error_model(dem).decode_batch(events, return_weights=True)
+    flips, weights = answers
     model = model_of(dem)
-    first = usual = None
+    first: Any = None
+    usual: Any = None
     for options in ({}, PLAIN, GENERAL, PROGRAMS):
         matching = Matching(model, **options)
         masks, ours, qualities = matching.decode_batch(events)
         assert not qualities.any()
         assert (np.abs(ours - weights) <= rounding(matching, events)).all()
-        ties: Any = (masks & 1) != flips[:, 0]
+        ties = (masks & 1) != flips[:, 0]
         assert ties.sum() <= 3  # at a hair's breadth, as the weights say; PyMatching rounds as well
         if first is None:
             first, usual = ours, masks
@@ -111,7 +113,8 @@ def test_several_observables_and_several_parts(observables: int, torus: bool) ->
     if torus:  # without a boundary each lattice needs an even number
         events[:, 0] ^= events[:, :49].sum(axis=1) % 2 == 1
         events[:, 49] ^= events[:, 49:].sum(axis=1) % 2 == 1
-    flips, weights = reference.decode_batch(events, return_weights=True)
+    answers: Any = reference.decode_batch(events, return_weights=True)
+    flips, weights = answers
     expected = (flips.astype(np.uint64) << np.arange(observables, dtype=np.uint64)).sum(axis=1)
     for options in ({}, PLAIN, GENERAL):
         matching = Matching(model, **options)

@@ -95,7 +95,10 @@ class Erasure(Compiled):
     Exact matching with losses. sites: for each place that can be lost the numbers of the model's edges that its loss erases.
     """
 
-    def __init__(self, model: Model, sites: Sequence[Sequence[int]]) -> None: ...
+    def __init__(self, model: Model, sites: Sequence[Sequence[int]], *, tables: bool = True) -> None:
+        """
+        `tables`: take distances from all-pairs tables, otherwise from searches, for graphs of any size. Raises ValueError.
+        """
 
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], losses: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)] | None = None) -> tuple:
         """As for other decoders; losses is a bool array (shots, sites), or None."""
@@ -462,9 +465,9 @@ class Host:
         The same behind a UDP endpoint of its own. Returns its place, and the port.
         """
 
-    def add_stream(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, first: Detectors, steady: Detectors, last: Detectors, observables: int, model: Model, window: int, commit: int) -> int:
+    def add_stream(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, first: Detectors, steady: Detectors, last: Detectors, observables: int, model: Model, window: int, commit: int, workers: int = 0) -> int:
         """
-        Seat a patch that streams rounds, decoded in sliding windows by exact matching. Returns its place.
+        Seat a patch that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`). Returns its place.
         """
 
     def remove(self, place: int) -> None: ...

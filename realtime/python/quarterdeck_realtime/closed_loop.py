@@ -153,8 +153,13 @@ class ClosedLoop:
         self.seats.append((rings, experiment, place))
         return place
 
-    def seat_stream(self, name: str, exp: Experiment, window: int, commit: int, slots: int = 1024) -> int:
-        """Seat a patch that streams the rounds of `exp`, in windows of exact matching; returns its number."""
+    def seat_stream(
+        self, name: str, exp: Experiment, window: int, commit: int, slots: int = 1024, workers: int = 0
+    ) -> int:
+        """Seat a patch that streams the rounds of `exp`, in windows of exact matching; returns its number.
+
+        With `workers` the windows are parallel ones, on so many threads beside the loop.
+        """
         shape = stream_shape(exp)
         rings = _hot.Rings(slots, -(-(80 + shape.closing_bits // 8) // 64) * 64)
         place: int = self.host.add_stream(
@@ -171,6 +176,7 @@ class ClosedLoop:
             model=model_of(exp.dem),
             window=window,
             commit=commit,
+            workers=workers,
         )
         self.seats.append((rings, exp, place))
         return place

@@ -20,7 +20,7 @@ from quarterdeck_realtime.profiles import PROFILES, Profile
 
 __all__ = ["HostSettings", "Kind", "Qubit", "QubitSettings", "compiled_of", "load"]
 
-Kind = Literal["matching", "union-find", "lookup", "null"]
+Kind = Literal["matching", "union-find", "lookup", "erasure", "null"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
 Positive = Annotated[float, Meta(gt=0)]
 WARM_SHOTS = 200
@@ -103,6 +103,8 @@ def compiled_of(kind: Kind, dem: stim.DetectorErrorModel) -> Any:
     if kind == "null":
         return _hot.Null()
     model = model_of(dem)
+    if kind == "erasure":
+        return _hot.Erasure(model, [])  # the patch says which edges a loss erases
     return {"matching": _hot.Matching, "union-find": _hot.UnionFind, "lookup": _hot.Lookup}[kind](model)
 
 

@@ -9,7 +9,7 @@
 using namespace qdeck;
 
 // On any graph with any edges erased: the weight is the least, and pairs say what the answer says.
-static void random_graphs() {
+static void random_graphs(bool tables) {
     std::mt19937_64 random(13);
     int exact = 0;
     int large = 0;
@@ -17,7 +17,7 @@ static void random_graphs() {
         const int32_t detectors = 1 + static_cast<int32_t>(random() % 40);
         const Model model = graphs::random_graph(random, detectors, static_cast<int32_t>(random() % 60),
                                                  static_cast<int32_t>(random() % 4), static_cast<int32_t>(random() % 65));
-        const Erasure compiled(model);
+        const Erasure compiled(model, {}, tables);
         ErasureDecoder decoder(compiled);
         for (int i = 0; i < 20; i++) {
             Model shot_model = model;
@@ -46,9 +46,12 @@ static void random_graphs() {
                 continue;
             }
             CHECK(answer.quality == Quality::exact);
-            // Clusters of more than 8 defects are matched by rounded distances.
+            // Clusters of more than 8 defects are matched by rounded distances, and tables hold such.
             const bool rounded = defects.size() > 8;
-            CHECK(answer.weight > least - 1e-9 && answer.weight < least + (rounded ? 1e-3 * (1 + least) : 1e-9));
+            if (tables)
+                CHECK(std::abs(answer.weight - least) < 0.02 + 2e-3 * least);
+            else
+                CHECK(answer.weight > least - 1e-9 && answer.weight < least + (rounded ? 1e-3 * (1 + least) : 1e-9));
             large += rounded;
             exact++;
             std::vector<int32_t> paired;
@@ -68,12 +71,12 @@ static void random_graphs() {
 }
 
 // Errors at half of the places where an atom was lost: who knows the places makes far fewer logical errors.
-static void losses() {
+static void losses(bool tables) {
     const Model model = graphs::repetition(7, 7, 0.01, 0.01);
     std::vector<std::vector<int32_t>> sites(model.edges.size());  // each place erases one edge
     for (size_t e = 0; e < sites.size(); e++)
         sites[e] = {static_cast<int32_t>(e)};
-    const Erasure compiled(model, sites);
+    const Erasure compiled(model, sites, tables);
     ErasureDecoder decoder(compiled);
     const UnionFind graph(model);
     UnionFindDecoder union_find(graph);
@@ -126,6 +129,8 @@ static void losses() {
 }
 
 int main() {
-    random_graphs();
-    losses();
+    random_graphs(false);
+    random_graphs(true);
+    losses(false);
+    losses(true);
 }

@@ -125,17 +125,15 @@ static void two_threads(bool wakes, uint64_t messages, uint32_t slots) {
     uint64_t sent = 0, got = 0;
     bool there = false;
     while (got < messages) {
-        if (sent < messages) {
-            const auto room = controller.reserve();
-            if (!room.empty())
-                controller.publish(fill(room, sent++));
-        }
+        const auto room = sent < messages ? controller.reserve() : std::span<uint8_t>();
+        if (!room.empty())
+            controller.publish(fill(room, sent++));
         const auto frame = answers.peek(there);
         if (there) {
             verify(frame, got++, answers.capacity());
             answers.pop();
-        } else if (sent == messages) {
-            answers.wait(1000, 1'000'000'000);
+        } else if (room.empty()) {
+            answers.wait(1000, 1'000'000);
         }
     }
     host.join();
@@ -209,6 +207,39 @@ static void files() {
     CHECK(!refusal<std::system_error>([&] { RingFile::attach_at(path); }).empty());
 }
 
+// A producer that was killed between a message and its count, and one that was killed before it was published.
+static void interrupted() {
+    const std::string path = "ring_test.count." + std::to_string(getpid());
+    const RingFile file = RingFile::create_at(path, {4, 64, false}, {2, 64, false});
+    const off_t count = 128;  // of the first ring's producer
+    uint64_t published = 0;
+    {
+        Producer first = file.producer(Way::up);
+        for (uint8_t i = 0; i < 3; i++)
+            CHECK(first.push({&i, 1}));
+        first.reserve()[0] = 77;
+        CHECK(first.published() == 3);
+    }
+    const int fd = ::open(path.c_str(), O_RDWR);
+    CHECK(pread(fd, &published, sizeof published, count) == 8 && published == 3);
+    published = 2;
+    CHECK(pwrite(fd, &published, sizeof published, count) == 8);
+    ::close(fd);
+    ::unlink(path.c_str());
+    Producer second = file.producer(Way::up);
+    CHECK(second.published() == 3);
+    const uint8_t last = 3;
+    CHECK(second.push({&last, 1}) && second.reserve().empty());
+    Consumer consumer = file.consumer(Way::up);
+    bool there = false;
+    for (uint8_t i = 0; i < 4; i++) {
+        const auto frame = consumer.peek(there);
+        CHECK(there && frame.size() == 1 && frame[0] == i);
+        consumer.pop();
+    }
+    CHECK(!consumer.ready());
+}
+
 // A peer in another process takes the descriptor from a socket, echoes, and is killed; another one goes on.
 static void killed() {
     const RingFile file = RingFile::create({16, 64, true}, {16, 64, true});
@@ -268,6 +299,7 @@ int main() {
     waiting();
     ends();
     files();
+    interrupted();
     const uint64_t many = THREAD_SANITIZER ? 100'000 : 200'000;
     one_way(2'000'000);
     two_threads(false, many, 1024);

@@ -11,6 +11,7 @@ import stim
 
 from quarterdeck_realtime.decoders import own, plugins
 from quarterdeck_realtime.decoders.protocol import BatchDecoder
+from quarterdeck_realtime.gpu.decoder import gpu_bp
 
 __all__ = ["GROUP", "decoder", "names"]
 
@@ -27,6 +28,7 @@ _BUILT_IN: dict[str, Callable[..., BatchDecoder]] = {
     "bp-osd": plugins.bp_osd,
     "bp-lsd": plugins.bp_lsd,
     "tesseract": plugins.tesseract,
+    "gpu-bp": gpu_bp,
 }
 
 
