@@ -76,7 +76,8 @@ void bind_controller(nb::module_ &m) {
              "swap_every_shots"_a = 0, "timeout_ns"_a = 2'000'000'000, "gap_ns"_a = 2'000, "nap_ns"_a = 0)
         .def("add", [](Controller &self, const qdeck::RingFile &rings, int64_t decoder, std::vector<uint32_t> round_bits,
                        const Bits &bits, int32_t observables, int64_t laps, int64_t phase_ns, const Masks &expected,
-                       const Masks &actual, bool stream, const std::vector<uint8_t> &closing, uint32_t closing_bits) {
+                       const Masks &actual, bool stream, const std::vector<uint8_t> &closing, uint32_t closing_bits,
+                       bool outcomes) {
             qdeck::Feed feed;
             feed.decoder = decoder;
             feed.round_bits = std::move(round_bits);
@@ -87,6 +88,7 @@ void bind_controller(nb::module_ &m) {
             feed.phase_ns = phase_ns;
             feed.expected.assign(expected.data(), expected.data() + expected.size());
             feed.stream = stream;
+            feed.outcomes = outcomes;
             feed.endless = closing_bits > 0;
             feed.closing_bits = closing_bits;
             feed.bits.insert(feed.bits.end(), closing.begin(), closing.end());
@@ -94,8 +96,10 @@ void bind_controller(nb::module_ &m) {
             self.add(std::move(feed), rings.producer(qdeck::Way::up), rings.consumer(qdeck::Way::down));
         }, "rings"_a, nb::kw_only(), "decoder"_a, "round_bits"_a, "bits"_a, "observables"_a, "laps"_a = 1, "phase_ns"_a = 0,
              "expected"_a, "actual"_a, "stream"_a = false, "closing"_a = std::vector<uint8_t>{}, "closing_bits"_a = 0,
-             "`stream`: volumes are streams; with `closing` bytes, the rows of `bits` are the rounds of a single one. "
-             "A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty.")
+             "outcomes"_a = false,
+             "A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty. "
+             "`outcomes`: a byte for each measurement instead, 2 for a lost atom. `stream`: volumes are streams; with "
+             "`closing` bytes, the rows of `bits` are the rounds of a single one.")
         .def("run", [](Controller &self, const qdeck::Wishes &wishes) {
             std::exception_ptr failure;
             qdeck::Granted granted;

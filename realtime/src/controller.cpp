@@ -54,7 +54,7 @@ struct Controller::Line {
 
 size_t Feed::volume_bytes() const noexcept {
     size_t bytes = 0;
-    for (const uint32_t many : round_bits) bytes += (many + 7) / 8;
+    for (const uint32_t many : round_bits) bytes += bytes_of(many);
     return bytes;
 }
 
@@ -66,7 +66,7 @@ void Feed::check() const {
     if (endless && (round_bits.size() != 1 || !closing_bits || laps != 1 || !stream))
         refuse("without end has one kind of round, one lap and a readout that closes the stream");
     if (closing_bits && !endless) refuse("that is closed by bits of its own is one without end");
-    const size_t bytes = static_cast<size_t>(shots) * volume_bytes() + (closing_bits + 7) / 8;
+    const size_t bytes = static_cast<size_t>(shots) * volume_bytes() + bytes_of(closing_bits);
     if (bits.size() != bytes)
         refuse("of " + std::to_string(shots) + " shots has " + std::to_string(bytes) + " bytes of measurements, not " +
                std::to_string(bits.size()));
@@ -85,6 +85,12 @@ Controller::~Controller() = default;
 
 void Controller::add(Feed feed, Producer up, Consumer down) {
     feed.check();
+    uint32_t widest = feed.closing_bits;
+    for (const uint32_t many : feed.round_bits) widest = std::max(widest, many);
+    const size_t frame = HEADER_BYTES + 32 + feed.bytes_of(widest) + EXTENSION_BYTES;  // 32: what an enqueue says itself
+    if (frame > up.capacity())
+        throw std::invalid_argument("a feed's rounds need frames of " + std::to_string(frame) + " bytes, the ring has " +
+                                    std::to_string(up.capacity()) + ": make its slots wider");
     lines_.push_back(std::make_unique<Line>(std::move(feed), std::move(up), std::move(down)));
 }
 
@@ -184,7 +190,8 @@ void Controller::drain_all() noexcept {
 
 void Controller::publish(Line &line) noexcept {
     const bool closing = line.closing();
-    const size_t bits = closing ? line.feed.closing_bits : line.feed.round_bits[line.round], bytes = (bits + 7) / 8;
+    const uint32_t bits = closing ? line.feed.closing_bits : line.feed.round_bits[line.round];
+    const size_t bytes = line.feed.bytes_of(bits);
     const bool last = line.round + 1 == line.feed.round_bits.size();
     const auto counter = static_cast<int64_t>(line.counter(line.volume, line.round));
     const bool push = pace_.dialect == Dialect::push;
@@ -196,7 +203,8 @@ void Controller::publish(Line &line) noexcept {
     if (closing || (last && line.feed.stream && !line.feed.endless)) flags |= ask::close;
     const Room room = line.up.reserve();
     const int64_t now = look();
-    line.up.publish(write_enqueue(room, static_cast<uint32_t>(counter), static_cast<uint64_t>(now), enqueue, flags));
+    line.up.publish(write_enqueue(room, static_cast<uint32_t>(counter), static_cast<uint64_t>(now), enqueue, flags,
+                                  line.feed.outcomes));
     line.tally.slipped += now - line.next_ns > pace_.cycle_ns / 2;
     line.tally.rounds++;
     if (!push) expect(line);

@@ -57,9 +57,11 @@ struct Feed {
     bool stream = false;
     bool endless = false;
     uint32_t closing_bits = 0;
+    bool outcomes = false;             // `bits` has a byte for each measurement: 0, 1, or 2 for a lost atom
     std::vector<uint64_t> expected;    // what another decoder answers, by shot
     std::vector<uint64_t> actual;      // what was flipped in truth, by shot
 
+    size_t bytes_of(uint32_t measurements) const noexcept { return outcomes ? measurements : (measurements + 7) / 8; }
     size_t volume_bytes() const noexcept;
     // Throws std::invalid_argument, with the first thing that is wrong.
     void check() const;

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.codes import experiment, lossy_experiment, stream_shape
+from quarterdeck_realtime.codes import experiment, lossy_experiment, read_loss, stream_shape
+from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.scenarios import run_drift, run_holding, run_losses, run_profile, run_streams, run_swaps
 
 
@@ -30,6 +31,24 @@ def test_a_decoder_that_is_told_of_losses_does_better() -> None:
     assert losses.differ == losses.lost_answers == 0
     assert losses.errors_aware < losses.errors_blind
     assert losses.lost_per_shot > 0.5
+    assert losses.readout_errors_aware < losses.readout_errors_blind
+
+
+def test_a_lost_readout_erases_one_edge() -> None:
+    exp = experiment("surface", 5, 1e-3)
+    model = model_of(exp.dem)
+    edges = read_loss(exp, model)
+    assert all(len(each) == 1 for each in edges)
+    for measurement, (number,) in enumerate(edges):
+        u, v, _, mask = model.edges[number]
+        fired = [detector for detector, row in enumerate(exp.detectors) if measurement in row]
+        assert sorted(fired) == sorted({u, v} - {-1})
+        assert mask == (measurement in exp.readouts[0])
+    shots = exp.sample(30, seed=1, loss=0.2)
+    silent = exp.silenced(shots)
+    assert shots.lost is not None
+    assert not (silent.measurements & shots.lost).any()
+    assert (exp.outcomes(silent) == exp.outcomes(shots)).all()
 
 
 def test_losses_go_with_the_round_that_tells_of_them() -> None:

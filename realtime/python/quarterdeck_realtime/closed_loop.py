@@ -39,8 +39,9 @@ class Side(msgspec.Struct, frozen=True):
     causes: dict[str, int]  # of each miss, exactly one
 
     @property
-    def miss_share(self) -> float:
-        return self.misses / self.shots if self.shots else 0.0
+    def earned(self) -> int:
+        """Misses whose largest part was not time that the machine took."""
+        return self.misses - self.causes["preempted"]
 
 
 class Block(msgspec.Struct, frozen=True):
@@ -132,7 +133,8 @@ class ClosedLoop:
 
     def seat(self, name: str, experiment: Experiment, compiled: Any, warm: Shots, slots: int = 1024) -> int:
         """Seat a patch; returns its number. `warm`: shots to warm its decoder with."""
-        stride = -(-(80 + max(experiment.round_bits) // 8) // 64) * 64
+        widest = max(experiment.round_bits)
+        stride = -(-(80 + (widest if experiment.lost else widest // 8)) // 64) * 64
         rings = _hot.Rings(slots, stride)
         place: int = self.host.add(
             rings,
@@ -146,6 +148,7 @@ class ClosedLoop:
             compiled=compiled,
             shots=warm.detections,
             heralds=experiment.heralds,
+            lost=experiment.lost,
         )
         self.seats.append((rings, experiment, place))
         return place
@@ -226,7 +229,8 @@ class ClosedLoop:
             rings,
             decoder=seat,
             round_bits=experiment.round_bits,
-            bits=experiment.frames(shots),
+            bits=experiment.outcomes(shots) if experiment.lost else experiment.frames(shots),
+            outcomes=bool(experiment.lost),
             observables=max(1, len(experiment.readouts)),
             expected=expected,
             actual=shots.observables,

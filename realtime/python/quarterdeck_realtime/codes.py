@@ -12,10 +12,11 @@ import stim
 
 from quarterdeck_realtime.bicycle import bicycle_circuit
 from quarterdeck_realtime.erasure import ErasureModel, erasure_model, with_losses
+from quarterdeck_realtime.model import Model
 
 __all__ = [
     "Experiment", "LossyExperiment", "Shots", "StreamShape", "circuit_experiment", "code_circuit", "experiment",
-    "lossy_experiment", "stream_shape",
+    "lossy_experiment", "read_loss", "stream_shape",
 ]  # fmt: skip
 
 Bits = npt.NDArray[np.bool_]
@@ -74,6 +75,7 @@ class Experiment(msgspec.Struct, frozen=True):
     detectors: list[list[int]]  # rows of the D matrix: the measurements of each detector
     readouts: list[list[int]]  # the measurements of each observable
     heralds: list[list[int]] = []  # for each measurement the edges that are erased where it tells of a loss, or none
+    lost: list[list[int]] = []  # for each measurement the edges that are erased where its own atom is lost, or none
 
     @property
     def measurements(self) -> int:
@@ -93,6 +95,13 @@ class Experiment(msgspec.Struct, frozen=True):
             random = np.random.default_rng(seed)
             lost = random.random(measurements.shape) < loss
             measurements = np.where(lost, random.random(measurements.shape) < 0.5, measurements)
+        return self._shots(measurements, lost)
+
+    def silenced(self, shots: Shots) -> Shots:
+        """The same with 0 for measurements whose atom was lost, as the host takes them."""
+        return shots if shots.lost is None else self._shots(shots.measurements & ~shots.lost, shots.lost)
+
+    def _shots(self, measurements: Bits, lost: Bits | None) -> Shots:
         converted = self.circuit.compile_m2d_converter().convert(measurements=measurements, separate_observables=True)
         detections, flips = cast(tuple[Bits, Bits], converted)
         return Shots(measurements, detections[:, : len(self.detectors)], masks(flips), lost)
@@ -119,6 +128,29 @@ class Experiment(msgspec.Struct, frozen=True):
         found: Any = self.reference().decode_batch(shots.detections, return_weights=True)
         predictions, weights = found
         return masks(predictions), weights
+
+
+def read_loss(exp: Experiment, model: Model) -> list[list[int]]:
+    """For each measurement the edges of the model that a loss at that moment erases: its outcome says nothing then.
+
+    A flipped outcome flips the detectors and observables that the measurement is part of; that is one edge, or none
+    where the model has no such edge.
+    """
+    flips: list[list[int]] = [[] for _ in range(exp.measurements)]
+    for detector, row in enumerate(exp.detectors):
+        for measurement in row:
+            flips[measurement].append(detector)
+    readouts = [0] * exp.measurements
+    for observable, row in enumerate(exp.readouts):
+        for measurement in row:
+            readouts[measurement] ^= 1 << observable
+    numbers = {(u, v, mask): number for number, (u, v, _, mask) in enumerate(model.edges)}
+    numbers |= {(v, u, mask): number for (u, v, mask), number in list(numbers.items()) if v != -1}
+    found = []
+    for fired, mask in zip(flips, readouts, strict=True):
+        ends = (fired[0], fired[1] if len(fired) == 2 else -1, mask) if 0 < len(fired) <= 2 else None
+        found.append([numbers[ends]] if ends in numbers else [])
+    return found
 
 
 class StreamShape(msgspec.Struct, frozen=True):

@@ -152,6 +152,9 @@ class Losses(msgspec.Struct, frozen=True):
     errors_blind: int
     differ: int  # from the same decoders' answers to the whole batch
     lost_answers: int
+    readouts_lost: float = 0.0  # in a second run: the share of measurements whose atom is gone
+    readout_errors_aware: int = 0
+    readout_errors_blind: int = 0
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -216,7 +219,7 @@ def _table(names: list[str], rows: list[list[str]]) -> list[str]:
 
 def _rows(rows: list[Row]) -> list[str]:
     names = ["case", "shots", "p50", "p99", "p99.9", "null p50", "null p99", "null p99.9", "p99 above null", "misses"]
-    names += ["null's", "causes", "unlike PyMatching", "logical errors (PyMatching's)"]
+    names += ["null's", "not the machine's", "null's", "causes", "unlike PyMatching", "logical errors (PyMatching's)"]
     found = []
     for row in rows:
         own, null = row.own, row.null
@@ -224,7 +227,8 @@ def _rows(rows: list[Row]) -> list[str]:
         ties = f" ({row.near_ties} near-ties)" if row.differ else ""
         times = [own.p50_us, own.p99_us, own.p999_us, null.p50_us, null.p99_us, null.p999_us, row.p99_above_null_us]
         found.append([
-            row.name, f"{own.shots}", *(f"{time:.2f}" for time in times), f"{own.misses}", f"{null.misses}", causes,
+            row.name, f"{own.shots}", *(f"{time:.2f}" for time in times), f"{own.misses}", f"{null.misses}",
+            f"{own.earned}", f"{null.earned}", causes,
             f"{row.differ}{ties}", f"{row.logical_errors} ({row.logical_errors_pymatching})",
         ])  # fmt: skip
     return _table(names, found)
@@ -304,5 +308,7 @@ def _losses(losses: Losses) -> str:
         f"atoms that are noticed ({losses.lost_per_shot:.1f} in a volume), 10 us cycles: {losses.errors_aware} logical "
         f"errors of {losses.shots} when the decoder is told (p99 {losses.aware.p99_us:.1f} us), "
         f"{losses.errors_blind} when it "
-        f"is not (p99 {losses.blind.p99_us:.1f} us); {losses.differ} answers unlike the same decoder's in a batch."
+        f"is not (p99 {losses.blind.p99_us:.1f} us); {losses.differ} answers unlike the same decoder's in a batch. "
+        f"With {100 * losses.readouts_lost:g} % of all measurements finding no atom: {losses.readout_errors_aware} "
+        f"logical errors when told (outcome 2), {losses.readout_errors_blind} when a random bit is sent."
     )

@@ -10,10 +10,12 @@ import numpy as np
 
 from quarterdeck_realtime import _hot
 from quarterdeck_realtime.closed_loop import Block, ClosedLoop, side_of
-from quarterdeck_realtime.codes import Shots, circuit_experiment, code_circuit, experiment, lossy_experiment
+from quarterdeck_realtime.codes import Shots, circuit_experiment, code_circuit, experiment, lossy_experiment, read_loss
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.profiles import PROFILES
 from quarterdeck_realtime.report import Drift, Holding, Losses, Pacing, Streams, Swaps
+
+READOUT_LOSS = 0.02
 
 __all__ = ["head", "run_drift", "run_holding", "run_losses", "run_profile", "run_streams", "run_swaps"]
 
@@ -251,13 +253,26 @@ def run_losses(
         "aware": aware.decode_batch(sampled.detections, lossy.losses(sampled))[0],
         "blind": blind.decode_batch(sampled.detections)[0],
     }
+    # The other kind of loss: an atom that is gone when it is measured.
+    plain = experiment("surface", distance, p)
+    graph = model_of(plain.dem)
+    edges = read_loss(plain, graph)
+    listening, matching = _hot.Erasure(graph, edges), _hot.Matching(graph)
+    noisy = plain.sample(shots, seed, loss=READOUT_LOSS)
+    silent = plain.silenced(noisy)
+    hearing = msgspec.structs.replace(plain, lost=edges)
     with ClosedLoop(profile, fifo=fifo) as loop:
         loop.seat("told of losses", exp, aware, head(sampled, 50))
         loop.seat("not told", deaf, blind, head(sampled, 50))
+        loop.seat("told of lost readouts", hearing, listening, head(silent, 50))
+        loop.seat("random readouts", plain, matching, head(noisy, 50))
         loop.start()
         told = loop.run(0, sampled, expected["aware"])
         untold = loop.run(1, sampled, expected["blind"])
+        heard = loop.run(2, silent, listening.decode_batch(silent.detections, noisy.lost)[0])
+        unheard = loop.run(3, noisy, matching.decode_batch(noisy.detections)[0])
         warnings = loop.warnings
+    blocks = [told, untold, heard, unheard]
     lost = lossy.losses(sampled)
     return Losses(
         distance=distance,
@@ -269,6 +284,9 @@ def run_losses(
         blind=side_of([untold]),
         errors_aware=told.tally["logical_errors"],
         errors_blind=untold.tally["logical_errors"],
-        differ=told.tally["differ"] + untold.tally["differ"],
-        lost_answers=told.tally["lost"] + untold.tally["lost"],
+        differ=sum(block.tally["differ"] for block in blocks),
+        lost_answers=sum(block.tally["lost"] for block in blocks),
+        readouts_lost=READOUT_LOSS,
+        readout_errors_aware=heard.tally["logical_errors"],
+        readout_errors_blind=unheard.tally["logical_errors"],
     ), warnings

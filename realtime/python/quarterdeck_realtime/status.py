@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import time
@@ -189,9 +190,10 @@ class Ledger:
         self.close()
 
     def close(self) -> None:
-        """Give the memory back."""
+        """Give the memory back; where somebody still looks at parts of it, when they are done."""
         self.head = self.patches = self.records = None
-        self.memory.close()
+        with contextlib.suppress(BufferError):
+            self.memory.close()
 
     def status(self, now_ns: int | None = None) -> HostStatus:
         """Everything, now. `now_ns`: of CLOCK_MONOTONIC."""

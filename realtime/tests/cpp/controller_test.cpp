@@ -39,9 +39,9 @@ struct Clerk {
             Request request;
             CHECK(parse(frame, request) == Fault::none);
             Enqueue enqueue;
-            const bool enqueued = request.function == static_cast<uint32_t>(Function::enqueue_syndromes);
-            if (enqueued) {
-                CHECK(parse(request.payload, enqueue));
+            const bool outcomes = request.function == static_cast<uint32_t>(Function::enqueue_outcomes);
+            if (outcomes || request.function == static_cast<uint32_t>(Function::enqueue_syndromes)) {
+                CHECK(parse(request.payload, enqueue, outcomes));
                 rounds.push_back(enqueue);
                 first_bytes.push_back(enqueue.bits[0]);
             }
@@ -95,8 +95,9 @@ static void it_speaks_as_it_should(Dialect dialect) {
 static void nonsense_is_refused() {
     const RingFile rings = RingFile::create({64, 128, false}, {64, 128, false});
     Controller controller(Pace{});
-    for (int kind = 0; kind < 5; kind++) {
+    for (int kind = 0; kind < 6; kind++) {
         Feed feed = feed_of(2);
+        if (kind == 5) feed.round_bits = {9, 500}, feed.bits.assign(2 * 65, 0);  // too wide for the ring
         if (kind == 0) feed.round_bits.clear();
         if (kind == 1) feed.bits.pop_back();
         if (kind == 2) feed.observables = 65;
@@ -112,7 +113,26 @@ static void nonsense_is_refused() {
     }
 }
 
+static void outcomes_have_a_byte_each() {
+    const RingFile rings = RingFile::create({64, 128, false}, {64, 128, false});
+    Controller controller(Pace{});
+    Feed feed;
+    feed.round_bits = {2, 3};
+    feed.shots = 1;
+    feed.outcomes = true;
+    feed.bits = {0, 2, 1, 2, 0};
+    controller.add(feed, rings.producer(Way::up), rings.consumer(Way::down));
+    Clerk clerk(rings);
+    std::thread host([&] { clerk.run(2); });
+    controller.run();
+    host.join();
+    CHECK(clerk.rounds.size() == 2 && clerk.rounds[1].syndromes == 3 && clerk.first_bytes[1] == 1);
+    CHECK(clerk.seen[1].function == static_cast<uint32_t>(Function::enqueue_outcomes));
+    CHECK(clerk.rounds[1].bits.size() == 3);
+}
+
 int main() {
+    outcomes_have_a_byte_each();
     it_speaks_as_it_should(Dialect::push);
     it_speaks_as_it_should(Dialect::plain);
     nonsense_is_refused();
