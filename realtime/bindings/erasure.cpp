@@ -9,11 +9,14 @@ using namespace nanobind::literals;
 void bind_erasure(nanobind::module_ &m) {
     namespace nb = nanobind;
     using qdeck::Erasure;
-    nb::class_<Erasure, qdeck::Compiled>(m, "Erasure",
-                             "Exact matching with losses. sites: for each place that can be lost the numbers of the model's edges that "
-                             "its loss erases.")
-        .def(nb::init<const qdeck::Model &, std::vector<std::vector<int32_t>>, bool>(), "model"_a, "sites"_a, nb::kw_only(), "tables"_a = true,
-             "`tables`: take distances from all-pairs tables, otherwise from searches, for graphs of any size. Raises ValueError.")
+    nb::class_<Erasure, qdeck::Compiled>(
+        m, "Erasure",
+        "Exact matching with losses. sites: for each place that can be lost the numbers of the model's edges that "
+        "its loss erases.")
+        .def(nb::init<const qdeck::Model &, std::vector<std::vector<int32_t>>, bool>(), "model"_a, "sites"_a,
+             nb::kw_only(), "tables"_a = true,
+             "`tables`: take distances from all-pairs tables, otherwise from searches, for graphs of any size. Raises "
+             "ValueError.")
         .def(
             "decode_batch",
             [](const Erasure &self, const batch::Events &events, const std::optional<batch::Events> &losses) {
@@ -32,5 +35,6 @@ void bind_erasure(nanobind::module_ &m) {
                     static_cast<qdeck::ErasureDecoder &>(decoder).lose(lost);
                 });
             },
-            "events"_a, "losses"_a = nb::none(), "As for other decoders; losses is a bool array (shots, sites), or None.");
+            "events"_a, "losses"_a = nb::none(),
+            "As for other decoders; losses is a bool array (shots, sites), or None.");
 }

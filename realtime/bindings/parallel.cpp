@@ -53,20 +53,28 @@ nanobind::tuple decode(const BoundParallel &self, const batch::Events &events, i
             qualities[shot] = static_cast<uint8_t>(answer.quality);
         }
     }
-    return nanobind::make_tuple(batch::array(std::move(masks)), batch::array(std::move(weights)), batch::array(std::move(qualities)));
+    return nanobind::make_tuple(batch::array(std::move(masks)), batch::array(std::move(weights)),
+                                batch::array(std::move(qualities)));
 }
 
 }  // namespace
 
 void bind_parallel(nanobind::module_ &m) {
     namespace nb = nanobind;
-    nb::class_<BoundParallel>(m, "Parallel", "Windows decoded side by side by worker threads, over a model with layers.")
-        .def("__init__", [](BoundParallel *self, const qdeck::Model &model, int32_t core, int32_t gap, int32_t buffer, const std::string &inner) {
-            nb::gil_scoped_release release;
-            new (self) BoundParallel(model, {core, gap, buffer}, inner);
-        }, "model"_a, "core"_a, "gap"_a, "buffer"_a, "inner"_a = "matching",
-             "Cores of `core` layers with `buffer` layers on both sides are decoded first, then the gaps of `gap` layers between "
-             "them. Raises ValueError for a model whose rounds do not repeat, that is too short, or that has no boundary.")
+    nb::class_<BoundParallel>(m, "Parallel",
+                              "Windows decoded side by side by worker threads, over a model with layers.")
+        .def(
+            "__init__",
+            [](BoundParallel *self, const qdeck::Model &model, int32_t core, int32_t gap, int32_t buffer,
+               const std::string &inner) {
+                nb::gil_scoped_release release;
+                new (self) BoundParallel(model, {core, gap, buffer}, inner);
+            },
+            "model"_a, "core"_a, "gap"_a, "buffer"_a, "inner"_a = "matching",
+            "Cores of `core` layers with `buffer` layers on both sides are decoded first, then the gaps of `gap` "
+            "layers between "
+            "them. Raises ValueError for a model whose rounds do not repeat, that is too short, or that has no "
+            "boundary.")
         .def("decode_batch", &decode, "events"_a, "workers"_a = 1,
              "As for other decoders (weights are 0); without workers the caller's thread decodes.")
         .def_prop_ro("bytes", [](const BoundParallel &self) { return self.windows.bytes(); });

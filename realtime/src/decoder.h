@@ -1,7 +1,7 @@
 // The protocol of all decoders: compile once, run hot.
 //
-// A `Compiled` is immutable and shared by threads; each thread makes a `Decoder` of its own, with all the memory that it
-// will ever need. From `begin` to `finish` nothing allocates, throws, locks or calls the system.
+// A `Compiled` is immutable and shared by threads; each thread makes a `Decoder` of its own, with all the memory that
+// it will ever need. From `begin` to `finish` nothing allocates, throws, locks or calls the system.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 
 namespace qdeck {
 
-// Two defects that were matched; `b` is BOUNDARY for one that was matched to the boundary. `observables`: those that the
-// path between them flips; the exclusive or over all pairs is the answer's.
+// Two defects that were matched; `b` is BOUNDARY for one that was matched to the boundary. `observables`: those that
+// the path between them flips; the exclusive or over all pairs is the answer's.
 struct Pair {
     int32_t a;
     int32_t b;
@@ -37,8 +37,8 @@ public:
     virtual void begin() noexcept = 0;
     // Defects (detectors that fired) as they arrive, each at most once in a shot; work may be done here in advance.
     virtual void add(std::span<const int32_t> defects) noexcept = 0;
-    // Edges of the model that were erased in this shot (a lost atom's, say): they flip with probability 1/2, so their weight is
-    // 0 until the next `begin`. False from a decoder that cannot take account of it.
+    // Edges of the model that were erased in this shot (a lost atom's, say): they flip with probability 1/2, so their
+    // weight is 0 until the next `begin`. False from a decoder that cannot take account of it.
     virtual bool erase(std::span<const int32_t> edges) noexcept {
         static_cast<void>(edges);
         return false;

@@ -19,8 +19,8 @@ Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_, b
     for (size_t site = 0; site < sites.size(); site++)
         for (const int32_t edge : sites[site])
             if (edge < 0 || static_cast<size_t>(edge) >= edges.size())
-                throw std::invalid_argument("site " + std::to_string(site) + " erases edge " + std::to_string(edge) + " of " +
-                                            std::to_string(edges.size()));
+                throw std::invalid_argument("site " + std::to_string(site) + " erases edge " + std::to_string(edge) +
+                                            " of " + std::to_string(edges.size()));
     if (tables)
         table.emplace(model);
     first.assign(static_cast<size_t>(vertices) + 1, 0);
@@ -47,7 +47,8 @@ Erasure::Erasure(const Model &model, std::vector<std::vector<int32_t>> sites_, b
 std::unique_ptr<Decoder> Erasure::decoder() const { return std::make_unique<ErasureDecoder>(*this); }
 
 size_t Erasure::bytes() const noexcept {
-    size_t sum = (table ? table->bytes() : 0) + fallback.bytes() + first.size() * 4 + arcs.size() * sizeof(Arc) + edges.size() * sizeof(Edge);
+    size_t sum = (table ? table->bytes() : 0) + fallback.bytes() + first.size() * 4 + arcs.size() * sizeof(Arc) +
+                 edges.size() * sizeof(Edge);
     for (const auto &site : sites)
         sum += sizeof(site) + site.size() * 4;
     return sum;
@@ -155,8 +156,8 @@ void ErasureDecoder::expand(const Open &at) noexcept {
     }
 }
 
-// As `expand`, in the search of a defect with this bound: a vertex that is no nearer to it than both are to the boundary is on
-// no useful path.
+// As `expand`, in the search of a defect with this bound: a vertex that is no nearer to it than both are to the
+// boundary is on no useful path.
 void ErasureDecoder::explore(const Open &at, double own) noexcept {
     const uint64_t mask = reached[at.vertex].mask;
     for (int32_t i = compiled.first[at.vertex]; i < compiled.first[at.vertex + 1]; i++) {
@@ -310,7 +311,8 @@ bool ErasureDecoder::match_large(Answer &answer) noexcept {
             uint32_t word = basis.open ? uint32_t{part.bounds[i]} + part.bounds[j] : 0xfffe;
             if (length < INFINITE)
                 word = std::min(word, 2 * units(length, 0));
-            part.known[part.known_count++] = {static_cast<uint16_t>(j), static_cast<uint16_t>(i), static_cast<uint16_t>(word), 0};
+            part.known[part.known_count++] = {static_cast<uint16_t>(j), static_cast<uint16_t>(i),
+                                              static_cast<uint16_t>(word), 0};
             part.best[i] = std::min(part.best[i], word << 16 | static_cast<uint32_t>(j));
             part.best[j] = std::min(part.best[j], word << 16 | static_cast<uint32_t>(i));
         }
@@ -339,7 +341,8 @@ bool ErasureDecoder::match_large(Answer &answer) noexcept {
     return true;
 }
 
-// The best matching of each subset of the cluster, from smaller ones: its first defect goes to the boundary or to another.
+// The best matching of each subset of the cluster, from smaller ones: its first defect goes to the boundary or to
+// another.
 bool ErasureDecoder::match_small(Answer &answer) noexcept {
     const auto k = static_cast<int32_t>(member_count);
     double distance[Erasure::SMALL][Erasure::SMALL];

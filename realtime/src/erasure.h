@@ -1,18 +1,17 @@
 // Exact matching of shots in which some edges were erased, and with them all tables of distances.
 //
-// With tables, distances are those of the matching decoder's all-pairs tables (15 bits) and erasures are shortcuts: vertices
-// that erased edges connect become one node, and a shortest path is a chain of table entries from node to node (Floyd and
-// Warshall, with these nodes as the only pivots). Its cost does not depend on the size of the graph.
+// With tables, distances are those of the matching decoder's all-pairs tables (15 bits) and erasures are shortcuts:
+// vertices that erased edges connect become one node, and a shortest path is a chain of table entries from node to node
+// (Floyd and Warshall, with these nodes as the only pivots). Its cost does not depend on the size of the graph.
 //
-// Without tables, or for a shot with very many losses, distances come from searches on the shot's own graph (Dijkstra from
-// the boundary and from each defect, no farther than a
-// pair can be nearer to each other than to the boundary, and through no vertex that is nearer to the boundary than to make up
-// for the way to it).
+// Without tables, or for a shot with very many losses, distances come from searches on the shot's own graph (Dijkstra
+// from the boundary and from each defect, no farther than a pair can be nearer to each other than to the boundary, and
+// through no vertex that is nearer to the boundary than to make up for the way to it).
 //
-// The matching on these distances is exact. Defects fall apart into clusters of those that are nearer to each other than to
-// the boundary, which are matched one by one: small ones by their subsets, others by the kernel of the matching decoder,
-// whose distances have 15 bits. A cluster beyond LARGEST is left to union-find with the same erasures (Delfosse, Zemor,
-// arXiv:1703.01517), and the answer is then `heuristic`.
+// The matching on these distances is exact. Defects fall apart into clusters of those that are nearer to each other
+// than to the boundary, which are matched one by one: small ones by their subsets, others by the kernel of the matching
+// decoder, whose distances have 15 bits. A cluster beyond LARGEST is left to union-find with the same erasures
+// (Delfosse, Zemor, arXiv:1703.01517), and the answer is then `heuristic`.
 #pragma once
 
 #include "decoder.h"
@@ -28,8 +27,8 @@ namespace qdeck {
 
 class Erasure final : public Compiled {
 public:
-    // `sites`: for each place that can be lost the edges that its loss erases; may be empty. Without `tables` there is no
-    // limit to the size of the graph. Throws std::invalid_argument.
+    // `sites`: for each place that can be lost the edges that its loss erases; may be empty. Without `tables` there is
+    // no limit to the size of the graph. Throws std::invalid_argument.
     explicit Erasure(const Model &model, std::vector<std::vector<int32_t>> sites = {}, bool tables = true);
     std::unique_ptr<Decoder> decoder() const override;
     size_t bytes() const noexcept override;
@@ -157,7 +156,8 @@ private:
     std::vector<double> best;    // by subset of a cluster
     std::vector<int8_t> mate;
     std::vector<Pair> paired;
-    size_t heap_count = 0, erasure_count = 0, defect_count = 0, near_count = 0, tied_count = 0, group_count = 0, member_count = 0, pair_count = 0;
+    size_t heap_count = 0, erasure_count = 0, defect_count = 0, near_count = 0, tied_count = 0, group_count = 0,
+           member_count = 0, pair_count = 0;
     uint32_t search = 0;
 };
 

@@ -124,7 +124,8 @@ bool ErasureDecoder::link(const Basis &table, int32_t number_of_basis) noexcept 
                     shorter(a, b, table.word(from->local, grouped[m].local) >> 1,
                             from->mask ^ across(table, from->local, grouped[m].local) ^ grouped[m].mask);
             if (table.open)
-                shorter(a, n, table.bounds[static_cast<size_t>(from->local)] >> 1, from->mask ^ outward(table, from->local));
+                shorter(a, n, table.bounds[static_cast<size_t>(from->local)] >> 1,
+                        from->mask ^ outward(table, from->local));
         }
         if (!defect && whole.grounded)
             shorter(a, n, 0, whole.mask);

@@ -62,18 +62,21 @@ std::vector<uint64_t> span_of(const std::vector<Edge> &edges) {
             continue;
         const size_t half = all.size();
         if (half > 64)
-            throw std::invalid_argument("a basis flips more than 7 independent sets of observables: too many for lookup");
+            throw std::invalid_argument(
+                "a basis flips more than 7 independent sets of observables: too many for lookup");
         for (size_t i = 0; i < half; i++)
             all.push_back(all[i] ^ edge.observables);
     }
     return all;
 }
 
-std::vector<Edge> inside(const Model &model, const std::vector<int32_t> &base_of, const std::vector<int32_t> &bit_of, int32_t base) {
+std::vector<Edge> inside(const Model &model, const std::vector<int32_t> &base_of, const std::vector<int32_t> &bit_of,
+                         int32_t base) {
     std::vector<Edge> edges;
     for (const Edge &edge : model.edges)
         if (base_of[edge.u] == base)
-            edges.push_back({bit_of[edge.u], edge.v == BOUNDARY ? BOUNDARY : bit_of[edge.v], edge.weight, edge.observables});
+            edges.push_back(
+                {bit_of[edge.u], edge.v == BOUNDARY ? BOUNDARY : bit_of[edge.v], edge.weight, edge.observables});
     return edges;
 }
 
@@ -173,9 +176,11 @@ void Lookup::likeliest_classes(Base &base, const Model &model) {
         const size_t flip = (size_t{1} << edge.u) ^ (edge.v == BOUNDARY ? 0 : size_t{1} << edge.v);
         for (size_t c = 0; c < classes; c++) {
             const uint64_t mask = base.palette[c] ^ edge.observables;
-            const auto from = static_cast<size_t>(std::find(base.palette.begin(), base.palette.end(), mask) - base.palette.begin());
+            const auto from =
+                static_cast<size_t>(std::find(base.palette.begin(), base.palette.end(), mask) - base.palette.begin());
             for (size_t s = 0; s < syndromes; s++)
-                moved[c * syndromes + s] = (1 - p) * chance[c * syndromes + s] + p * chance[from * syndromes + (s ^ flip)];
+                moved[c * syndromes + s] =
+                    (1 - p) * chance[c * syndromes + s] + p * chance[from * syndromes + (s ^ flip)];
         }
         chance.swap(moved);
     }
@@ -188,7 +193,9 @@ void Lookup::likeliest_classes(Base &base, const Model &model) {
     }
 }
 
-int32_t Lookup::uncovered() const noexcept { return static_cast<int32_t>(std::count(base_of.begin(), base_of.end(), UNCOVERED)); }
+int32_t Lookup::uncovered() const noexcept {
+    return static_cast<int32_t>(std::count(base_of.begin(), base_of.end(), UNCOVERED));
+}
 
 size_t Lookup::bytes() const noexcept {
     size_t sum = base_of.size() * 8;

@@ -1,10 +1,11 @@
-// A lookup decoder for small volumes, such as distance 3 over three rounds: the answer to every syndrome, in one read each
-// basis.
+// A lookup decoder for small volumes, such as distance 3 over three rounds: the answer to every syndrome, in one read
+// each basis.
 //
-// A basis is a connected component of the graph. One of n detectors takes a table of 2^n entries, made offline in n 2^n steps:
-// the first defect of a syndrome goes to the boundary or to another, and what is left is a smaller syndrome. With
-// `Rule::likeliest_class` an entry is not the single most likely error but the set of observables that is most likely
-// altogether, which is optimal for independent errors (the idea of a lookup table as in LILLIPUT, arXiv:2108.06569).
+// A basis is a connected component of the graph. One of n detectors takes a table of 2^n entries, made offline in n 2^n
+// steps: the first defect of a syndrome goes to the boundary or to another, and what is left is a smaller syndrome.
+// With `Rule::likeliest_class` an entry is not the single most likely error but the set of observables that is most
+// likely altogether, which is optimal for independent errors (the idea of a lookup table as in LILLIPUT,
+// arXiv:2108.06569).
 #pragma once
 
 #include "decoder.h"
@@ -18,8 +19,9 @@ class Lookup final : public Compiled {
 public:
     enum class Rule : uint8_t { likeliest_error, likeliest_class };
 
-    // A basis of more than `largest` (at most 24) detectors gets no table: if it flips no observable nothing is lost but its
-    // weight, otherwise it is not covered. Throws std::invalid_argument for a model that is wrong, or if nothing is covered.
+    // A basis of more than `largest` (at most 24) detectors gets no table: if it flips no observable nothing is lost
+    // but its weight, otherwise it is not covered. Throws std::invalid_argument for a model that is wrong, or if
+    // nothing is covered.
     explicit Lookup(const Model &model, Rule rule = Rule::likeliest_error, int32_t largest = 16);
     std::unique_ptr<Decoder> decoder() const override;
     size_t bytes() const noexcept override;

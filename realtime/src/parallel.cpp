@@ -13,16 +13,18 @@ namespace {
 ParallelSettings checked(ParallelSettings settings, const Layers &layers) {
     const auto &[core, gap, buffer] = settings;
     if (core < 1 || buffer < std::max(layers.span, 1) || gap < buffer)
-        throw std::invalid_argument("windows of " + std::to_string(core) + " layers with buffers of " + std::to_string(buffer) +
-                                    " and gaps of " + std::to_string(gap) + " cannot be: a core has at least 1 layer, a buffer " +
+        throw std::invalid_argument("windows of " + std::to_string(core) + " layers with buffers of " +
+                                    std::to_string(buffer) + " and gaps of " + std::to_string(gap) +
+                                    " cannot be: a core has at least 1 layer, a buffer " +
                                     std::to_string(std::max(layers.span, 1)) + ", and a gap as many as a buffer");
     if (core + gap - buffer < layers.head)
         throw std::invalid_argument("the first " + std::to_string(layers.head) +
                                     " layers differ from the others: the first core must have as many");
     for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
         if (layers.members[t].size() != static_cast<size_t>(layers.width))
-            throw std::invalid_argument("of the layers at the end only the last may have another number of detectors; layer " +
-                                        std::to_string(t) + " has");
+            throw std::invalid_argument(
+                "of the layers at the end only the last may have another number of detectors; layer " +
+                std::to_string(t) + " has");
     return settings;
 }
 
@@ -40,9 +42,10 @@ void check_boundary(const Model &window) {
         root[find(edge.u)] = find(edge.v == BOUNDARY ? window.detectors : edge.v);
     for (const Edge &edge : window.edges)
         if (find(edge.u) != find(window.detectors))
-            throw std::invalid_argument("a part of the graph, such as detector " + std::to_string(edge.u) +
-                                        " of a window, has no boundary: parallel windows could leave it an odd number of "
-                                        "defects; take sliding windows");
+            throw std::invalid_argument(
+                "a part of the graph, such as detector " + std::to_string(edge.u) +
+                " of a window, has no boundary: parallel windows could leave it an odd number of "
+                "defects; take sliding windows");
 }
 
 }  // namespace
@@ -145,7 +148,8 @@ void ParallelStream::note(Quality worse) noexcept {
 }
 
 // Detectors of raw defects of layers [begin, end) in a part that begins at layer `from` (counted in this stream).
-void ParallelStream::collect(Worker &worker, const Part &part, int64_t from, int64_t begin, int64_t end, size_t &count) noexcept {
+void ParallelStream::collect(Worker &worker, const Part &part, int64_t from, int64_t begin, int64_t end,
+                             size_t &count) noexcept {
     for (int64_t t = begin; t < end; t++) {
         const Layer &each = layer(t);
         for (int32_t i = 0; i < each.count; i++) {
@@ -158,8 +162,8 @@ void ParallelStream::collect(Worker &worker, const Part &part, int64_t from, int
     }
 }
 
-void ParallelStream::place(Worker &worker, const Part &part, int64_t from, const std::vector<Defect> &defects, int32_t number,
-                           size_t &count) noexcept {
+void ParallelStream::place(Worker &worker, const Part &part, int64_t from, const std::vector<Defect> &defects,
+                           int32_t number, size_t &count) noexcept {
     for (int32_t i = 0; i < number; i++) {
         const Defect &each = defects[static_cast<size_t>(i)];
         worker.ids[count++] = part.at(each.layer - from, each.rank);
@@ -257,7 +261,8 @@ int64_t ParallelStream::backlog() noexcept {
     return arrived - retired * windows.period();
 }
 
-// Until all published cores are done, with what they complete. Helps; a core that others hold for long gets the processor.
+// Until all published cores are done, with what they complete. Helps; a core that others hold for long gets the
+// processor.
 void ParallelStream::wait_for(int64_t next) noexcept {
     for (int32_t idle = 0; cores_done.load(std::memory_order_acquire) < next;) {
         if (help())

@@ -1,13 +1,15 @@
 // Parallel windows: a stream that no single core keeps up with, over worker threads.
 //
-// Layers are cut into blocks of `core` layers with gaps of `gap` between them (Skoric et al., Nat. Commun. 14, 7040; Tan et
-// al., PRX Quantum 4, 040344). A window over a core and a buffer on both sides, open to past and future, is decoded on its
-// own, and pairs within the core are committed. Defects of the core that it pairs with something outside go to that side's
-// gap; when both neighbours are done, the gap with all that was left is decoded, and everything is committed. Windows of
-// either kind do not wait for one another, so that n workers decode n times as many rounds a second.
+// Layers are cut into blocks of `core` layers with gaps of `gap` between them (Skoric et al., Nat. Commun. 14, 7040;
+// Tan et al., PRX Quantum 4, 040344). A window over a core and a buffer on both sides, open to past and future, is
+// decoded on its own, and pairs within the core are committed. Defects of the core that it pairs with something outside
+// go to that side's gap; when both neighbours are done, the gap with all that was left is decoded, and everything is
+// committed. Windows of either kind do not wait for one another, so that n workers decode n times as many rounds a
+// second.
 //
-// One thread adds layers; workers take windows from a counter and hand results on by counters: no locks. A worker without
-// work spins for some 100 us, then sleeps; only to wake one that sleeps does the adding thread call the system. Ranks and layers are as in window.h.
+// One thread adds layers; workers take windows from a counter and hand results on by counters: no locks. A worker
+// without work spins for some 100 us, then sleeps; only to wake one that sleeps does the adding thread call the system.
+// Ranks and layers are as in window.h.
 #pragma once
 
 #include "part.h"
@@ -57,8 +59,8 @@ public:
 
     // Forget all; waits until workers are done with what they have.
     void begin() noexcept;
-    // The next layer's defects by rank, each once. False if the workers are so far behind that it has no room: it was not
-    // taken, try again. Decodes nothing, if there are workers.
+    // The next layer's defects by rank, each once. False if the workers are so far behind that it has no room: it was
+    // not taken, try again. Decodes nothing, if there are workers.
     bool add(std::span<const int32_t> ranks) noexcept;
     // The last layer; as `add`.
     bool add_last(std::span<const int32_t> ranks) noexcept;
@@ -68,8 +70,8 @@ public:
     Answer finish() noexcept;
     // What is final: all up to the first gap that is not decoded yet. Of the whole stream after `finish`.
     Committed committed() noexcept;
-    // Layers that have come, and of these those whose gaps are not decoded yet: grows without end if workers are too slow,
-    // up to `ahead`.
+    // Layers that have come, and of these those whose gaps are not decoded yet: grows without end if workers are too
+    // slow, up to `ahead`.
     int64_t layers() const noexcept { return arrived; }
     int64_t backlog() noexcept;
     // Windows that this stream's threads decoded, each thread's; the caller's own is the last.
@@ -135,12 +137,13 @@ private:
     std::atomic<bool> stopping{false};
 };
 
-// Parallel windows behind the protocol of streams. A round for which the workers have left no room makes the caller decode a
-// window itself: it is late then, and what is committed tells how far behind.
+// Parallel windows behind the protocol of streams. A round for which the workers have left no room makes the caller
+// decode a window itself: it is late then, and what is committed tells how far behind.
 class ParallelWindowStream final : public StreamDecoder {
 public:
     // `windows` must outlive it. Starts the workers.
-    ParallelWindowStream(const ParallelWindows &windows, int32_t workers, int32_t ahead) : stream_(windows, workers, ahead) {}
+    ParallelWindowStream(const ParallelWindows &windows, int32_t workers, int32_t ahead)
+        : stream_(windows, workers, ahead) {}
     void begin() noexcept override { stream_.begin(); }
     Committed round(std::span<const int32_t> defects) noexcept override;
     Committed close(std::span<const int32_t> defects) noexcept override;

@@ -39,7 +39,8 @@ std::vector<std::vector<Step>> steps(const Model &model, const Layers &layers) {
         }
         if (std::tuple(model.layer[v], rank[v]) < std::tuple(model.layer[u], rank[u]))
             std::swap(u, v);
-        all[model.layer[u]].push_back({rank[u], model.layer[v] - model.layer[u], rank[v], edge.weight, edge.observables});
+        all[model.layer[u]].push_back(
+            {rank[u], model.layer[v] - model.layer[u], rank[v], edge.weight, edge.observables});
     }
     for (auto &layer : all)
         std::sort(layer.begin(), layer.end(), [](const Step &a, const Step &b) {
@@ -51,8 +52,10 @@ std::vector<std::vector<Step>> steps(const Model &model, const Layers &layers) {
 
 bool alike(const std::vector<Step> &a, const std::vector<Step> &b) {
     return std::equal(a.begin(), a.end(), b.begin(), b.end(), [](const Step &x, const Step &y) {
-        return std::tuple(x.rank, x.ahead, x.other, x.observables) == std::tuple(y.rank, y.ahead, y.other, y.observables) &&
-               std::abs(x.weight - y.weight) <= 1e-6 * (1 + std::abs(x.weight));  // sums of the same terms in another order
+        return std::tuple(x.rank, x.ahead, x.other, x.observables) ==
+                   std::tuple(y.rank, y.ahead, y.other, y.observables) &&
+               std::abs(x.weight - y.weight) <=
+                   1e-6 * (1 + std::abs(x.weight));  // sums of the same terms in another order
     });
 }
 
@@ -86,14 +89,15 @@ Layers::Layers(const Model &model) {
         width = static_cast<int32_t>(members[from].size());
     }
     if (best < 2)
-        throw std::invalid_argument("no two of the " + std::to_string(count()) + " layers are alike: windows need a model of "
+        throw std::invalid_argument("no two of the " + std::to_string(count()) +
+                                    " layers are alike: windows need a model of "
                                     "more rounds, all with the same noise");
 }
 
 Model stretch(const Model &model, const Layers &layers, int32_t count) {
     if (count < layers.least())
-        throw std::invalid_argument("a volume of " + std::to_string(count) + " layers is too short: its ends alone take " +
-                                    std::to_string(layers.least()));
+        throw std::invalid_argument("a volume of " + std::to_string(count) +
+                                    " layers is too short: its ends alone take " + std::to_string(layers.least()));
     const auto all = steps(model, layers);
     auto source = [&](int32_t layer) {  // the layer of `model` that a layer is like
         if (layer < layers.head)

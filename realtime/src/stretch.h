@@ -17,16 +17,16 @@ struct Layers {
     int32_t span = 0;   // most layers that an edge reaches forward
     int32_t width = 0;  // detectors in a layer that repeats
 
-    // Throws std::invalid_argument for a model without layers, or in which no two layers are alike: there an edge of one
-    // layer has a copy with the same weight and observables in the next, between the detectors of the same rank.
+    // Throws std::invalid_argument for a model without layers, or in which no two layers are alike: there an edge of
+    // one layer has a copy with the same weight and observables in the next, between the detectors of the same rank.
     explicit Layers(const Model &model);
     int32_t count() const noexcept { return static_cast<int32_t>(members.size()); }
     // The least number of layers that `stretch` can make.
     int32_t least() const noexcept { return head + tail + 1; }
 };
 
-// The same experiment with another number of layers, at least layers.least(): detectors are numbered layer by layer, in each
-// by rank. Throws std::invalid_argument for fewer.
+// The same experiment with another number of layers, at least layers.least(): detectors are numbered layer by layer, in
+// each by rank. Throws std::invalid_argument for fewer.
 Model stretch(const Model &model, const Layers &layers, int32_t count);
 
 // An edge that leaves a window through its open future end.
@@ -35,9 +35,10 @@ struct Exit {
     double weight;
 };
 
-// Layers from `from` up to but without `to` of a model that `stretch` made, renumbered from 0. Edges over an open end lead to
-// the boundary and flip PAST or FUTURE; edges over a closed end are left out. `exits` may be null; it gets those over the
-// open future end.
-Model cut(const Model &model, int32_t from, int32_t to, bool open_past, bool open_future, std::vector<Exit> *exits = nullptr);
+// Layers from `from` up to but without `to` of a model that `stretch` made, renumbered from 0. Edges over an open end
+// lead to the boundary and flip PAST or FUTURE; edges over a closed end are left out. `exits` may be null; it gets
+// those over the open future end.
+Model cut(const Model &model, int32_t from, int32_t to, bool open_past, bool open_future,
+          std::vector<Exit> *exits = nullptr);
 
 }  // namespace qdeck

@@ -1,10 +1,10 @@
 // Weighted union-find: near-linear time at a logical error rate somewhat above that of matching.
 //
-// Clusters grow around defects (Delfosse, Nickerson, arXiv:1709.06218), here all odd ones at the same speed over integer
-// weights and from event to event: edges wait in a calendar for the time at which growth covers them, and clocks of
-// clusters that rest are kept as potentials of the union-find forest, so that nothing is touched while nothing meets.
-// A cluster rests while it is even or touches the boundary. Edges that joined clusters form a spanning forest, and peeling
-// it (Delfosse, Zemor, arXiv:1703.01517) leaves the correction and, with it, pairs of defects.
+// Clusters grow around defects (Delfosse, Nickerson, arXiv:1709.06218), here all odd ones at the same speed over
+// integer weights and from event to event: edges wait in a calendar for the time at which growth covers them, and
+// clocks of clusters that rest are kept as potentials of the union-find forest, so that nothing is touched while
+// nothing meets. A cluster rests while it is even or touches the boundary. Edges that joined clusters form a spanning
+// forest, and peeling it (Delfosse, Zemor, arXiv:1703.01517) leaves the correction and, with it, pairs of defects.
 #pragma once
 
 #include "decoder.h"

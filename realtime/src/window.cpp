@@ -20,8 +20,9 @@ WindowSettings checked(WindowSettings settings, const Layers &layers) {
                                     " layers: so many at the start differ from the others");
     for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
         if (layers.members[t].size() != static_cast<size_t>(layers.width))
-            throw std::invalid_argument("of the layers at the end only the last may have another number of detectors; layer " +
-                                        std::to_string(t) + " has");
+            throw std::invalid_argument(
+                "of the layers at the end only the last may have another number of detectors; layer " +
+                std::to_string(t) + " has");
     return settings;
 }
 
@@ -84,7 +85,8 @@ Stream::Stream(const Windows &windows_)
     : windows(windows_), starting(windows.start.compiled->decoder()), running(windows.middle.compiled->decoder()),
       ending(windows.end.compiled->decoder()) {
     size_t most = 0;
-    for (const Part *each : {static_cast<const Part *>(&windows.start), static_cast<const Part *>(&windows.middle), &windows.end})
+    for (const Part *each :
+         {static_cast<const Part *>(&windows.start), static_cast<const Part *>(&windows.middle), &windows.end})
         most = std::max(most, each->layer.size());
     open.resize(most);
     ids.resize(most);

@@ -1,12 +1,12 @@
 // Sliding windows: decoding without end in bounded memory.
 //
-// A window holds `window` layers and, before them, `commit` layers of which only defects that an earlier window deferred are
-// left. When it is full it is decoded with an open end towards the future, and pairs are committed as a whole, as soon as
-// both defects lie before the buffer of the last window - commit layers. A pair that reaches into the buffer is deferred
-// once, and committed in the next window wherever its other end lies; a defect that only the future end explains, twice, is
-// moved to the window's last layers along the shortest way there. Each defect is thus resolved within two windows (semantics of the streaming
-// decoder of PECOS-packages/PECOS#664, with pairs as components), unlike cuts through edges (Skoric et al., Nat. Commun. 14,
-// 7040), which need artificial defects at each seam.
+// A window holds `window` layers and, before them, `commit` layers of which only defects that an earlier window
+// deferred are left. When it is full it is decoded with an open end towards the future, and pairs are committed as a
+// whole, as soon as both defects lie before the buffer of the last window - commit layers. A pair that reaches into the
+// buffer is deferred once, and committed in the next window wherever its other end lies; a defect that only the future
+// end explains, twice, is moved to the window's last layers along the shortest way there. Each defect is thus resolved
+// within two windows (semantics of the streaming decoder of PECOS-packages/PECOS#664, with pairs as components), unlike
+// cuts through edges (Skoric et al., Nat. Commun. 14, 7040), which need artificial defects at each seam.
 //
 // As rounds are alike, one compiled window serves all, beside one for the start and one for the end of a stream.
 #pragma once
@@ -24,8 +24,8 @@ class Stream;
 
 class Windows final {
 public:
-    // `volume`: a model of the same experiment with enough rounds to see what repeats. Throws std::invalid_argument for a
-    // model or settings that do not fit.
+    // `volume`: a model of the same experiment with enough rounds to see what repeats. Throws std::invalid_argument for
+    // a model or settings that do not fit.
     Windows(const Model &volume, WindowSettings settings, const Maker &maker);
     std::unique_ptr<Stream> stream() const;
     size_t bytes() const noexcept;
@@ -69,8 +69,8 @@ struct Progress {
 class Stream {
 public:
     explicit Stream(const Windows &windows);
-    // Forget all. `layers`: how many will come, where that is known: the last of them then ends the stream, and the last window
-    // is prepared as rounds arrive.
+    // Forget all. `layers`: how many will come, where that is known: the last of them then ends the stream, and the
+    // last window is prepared as rounds arrive.
     void begin(int64_t layers = 0) noexcept;
     // The next layer: its defects by rank, each once; `last` ends the stream. Decodes a window when one is full.
     void add(std::span<const int32_t> ranks, bool last = false) noexcept;
@@ -105,8 +105,8 @@ private:
     Progress state;
 };
 
-// Windows over one volume behind the protocol of decoders: for volumes too long for tables of their own. Defects come layer by
-// layer; one that comes after a later layer's makes the answer `failed`.
+// Windows over one volume behind the protocol of decoders: for volumes too long for tables of their own. Defects come
+// layer by layer; one that comes after a later layer's makes the answer `failed`.
 class Windowed final : public Compiled {
 public:
     // As for Windows; the volume itself must not be shorter than Windows::least.

@@ -54,8 +54,9 @@ Windowed::Windowed(const Model &volume, WindowSettings settings, const Maker &ma
     : windows(volume, settings, maker), layers(Layers(volume).count()), layer(volume.layer), rank(layer.size()) {
     if (layers < windows.least())
         throw std::invalid_argument("a volume of " + std::to_string(layers) + " layers is too short for windows of " +
-                                    std::to_string(settings.window) + " that advance by " + std::to_string(settings.commit) +
-                                    ": they need " + std::to_string(windows.least()) + "; decode it as a whole");
+                                    std::to_string(settings.window) + " that advance by " +
+                                    std::to_string(settings.commit) + ": they need " + std::to_string(windows.least()) +
+                                    "; decode it as a whole");
     const Layers all(volume);
     for (const auto &members : all.members)
         for (size_t i = 0; i < members.size(); i++)

@@ -15,8 +15,9 @@ static void random_graphs(bool tables) {
     int large = 0;
     for (int round = 0; round < 400; round++) {
         const int32_t detectors = 1 + static_cast<int32_t>(random() % 40);
-        const Model model = graphs::random_graph(random, detectors, static_cast<int32_t>(random() % 60),
-                                                 static_cast<int32_t>(random() % 4), static_cast<int32_t>(random() % 65));
+        const Model model =
+            graphs::random_graph(random, detectors, static_cast<int32_t>(random() % 60),
+                                 static_cast<int32_t>(random() % 4), static_cast<int32_t>(random() % 65));
         const Erasure compiled(model, {}, tables);
         ErasureDecoder decoder(compiled);
         for (int i = 0; i < 20; i++) {
@@ -122,7 +123,8 @@ static void losses(bool tables) {
         blind += without.observables != truth;
         heuristic += with.quality == Quality::heuristic;
     }
-    std::printf("losses: %d wrong with them, %d by union-find, %d without; %d heuristic\n", aware, aware_union_find, blind, heuristic);
+    std::printf("losses: %d wrong with them, %d by union-find, %d without; %d heuristic\n", aware, aware_union_find,
+                blind, heuristic);
     CHECK(heuristic == 0);
     CHECK(aware * 3 < blind);
     CHECK(aware_union_find < blind && aware_union_find >= aware);

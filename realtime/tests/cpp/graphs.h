@@ -1,4 +1,5 @@
-// Small matching graphs with known answers, for tests: repetition codes, random graphs, and exact matching by brute force.
+// Small matching graphs with known answers, for tests: repetition codes, random graphs, and exact matching by brute
+// force.
 #pragma once
 
 #include "model.h"
@@ -18,7 +19,8 @@ using qdeck::Model;
 inline double weight_of(double p) { return std::log((1 - p) / p); }
 
 // A repetition code of `distance` data bits, measured `rounds` times and read out once more: distance - 1 detectors a
-// layer, rounds + 1 layers. The left end's edges flip observable 0, the right end's nothing; with `diagonals`, as circuits have.
+// layer, rounds + 1 layers. The left end's edges flip observable 0, the right end's nothing; with `diagonals`, as
+// circuits have.
 inline Model repetition(int32_t distance, int32_t rounds, double p_data, double p_measure, double p_diagonal = 0) {
     Model model;
     const int32_t wide = distance - 1;
@@ -40,9 +42,10 @@ inline Model repetition(int32_t distance, int32_t rounds, double p_data, double 
     return model;
 }
 
-// A connected graph with random weights, some of them zero or equal, and random observables; every `boundary`th vertex on
-// average touches the boundary (0: none does).
-inline Model random_graph(std::mt19937_64 &random, int32_t detectors, int32_t extra, int32_t boundary, int32_t observables) {
+// A connected graph with random weights, some of them zero or equal, and random observables; every `boundary`th vertex
+// on average touches the boundary (0: none does).
+inline Model random_graph(std::mt19937_64 &random, int32_t detectors, int32_t extra, int32_t boundary,
+                          int32_t observables) {
     Model model;
     model.detectors = detectors;
     model.observables = observables;
@@ -95,8 +98,8 @@ inline std::vector<std::vector<int32_t>> by_layer(const Shot &shot, int32_t wide
     return ranks;
 }
 
-// The weight of a minimum-weight matching of all defects (Floyd and Warshall, then a table over subsets): infinite if none
-// exists. For at most some 100 detectors and 14 defects.
+// The weight of a minimum-weight matching of all defects (Floyd and Warshall, then a table over subsets): infinite if
+// none exists. For at most some 100 detectors and 14 defects.
 class Brute {
 public:
     explicit Brute(const Model &model) : n(model.detectors + 1), distance(static_cast<size_t>(n) * n, infinite) {

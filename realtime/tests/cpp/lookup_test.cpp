@@ -20,8 +20,8 @@ static void every_syndrome() {
     std::mt19937_64 random(23);
     for (int round = 0; round < 60; round++) {
         const int32_t detectors = 1 + static_cast<int32_t>(random() % 6);
-        Model model = graphs::random_graph(random, detectors, static_cast<int32_t>(random() % 4), static_cast<int32_t>(random() % 3),
-                                           static_cast<int32_t>(random() % 3));
+        Model model = graphs::random_graph(random, detectors, static_cast<int32_t>(random() % 4),
+                                           static_cast<int32_t>(random() % 3), static_cast<int32_t>(random() % 3));
         const Lookup errors(model);
         const Lookup classes(model, Lookup::Rule::likeliest_class);
         CHECK(errors.uncovered() == 0);

@@ -8,7 +8,8 @@
 using namespace qdeck;
 
 // The correction explains the syndrome, and all that the answer says follows from it.
-static void check_answer(const Model &model, UnionFindDecoder &decoder, const graphs::Shot &shot, const Answer &answer) {
+static void check_answer(const Model &model, UnionFindDecoder &decoder, const graphs::Shot &shot,
+                         const Answer &answer) {
     std::vector<int> fired(model.detectors);
     uint64_t observables = 0;
     double weight = 0;
@@ -44,9 +45,11 @@ static void random_graphs() {
     double best = 0;
     for (int round = 0; round < 400; round++) {
         const int32_t detectors = 1 + static_cast<int32_t>(random() % 40);
-        const Model model = graphs::random_graph(random, detectors, static_cast<int32_t>(random() % 60),
-                                                 static_cast<int32_t>(random() % 4), static_cast<int32_t>(random() % 65));
-        const bool boundary = std::any_of(model.edges.begin(), model.edges.end(), [](const Edge &e) { return e.v == BOUNDARY; });
+        const Model model =
+            graphs::random_graph(random, detectors, static_cast<int32_t>(random() % 60),
+                                 static_cast<int32_t>(random() % 4), static_cast<int32_t>(random() % 65));
+        const bool boundary =
+            std::any_of(model.edges.begin(), model.edges.end(), [](const Edge &e) { return e.v == BOUNDARY; });
         const UnionFind graph(model);
         UnionFindDecoder decoder(graph);
         graphs::Brute brute(model);
@@ -84,7 +87,10 @@ static void random_graphs() {
 
 // Two defects and one path each way: growth must respect weights, also of different clusters.
 static void weights_count() {
-    Model model{3, 1, {{0, 1, 3.0, 1}, {0, BOUNDARY, 2.0, 0}, {1, BOUNDARY, 2.0, 0}, {1, 2, 0.5, 0}, {2, BOUNDARY, 5.0, 1}}, {}};
+    Model model{3,
+                1,
+                {{0, 1, 3.0, 1}, {0, BOUNDARY, 2.0, 0}, {1, BOUNDARY, 2.0, 0}, {1, 2, 0.5, 0}, {2, BOUNDARY, 5.0, 1}},
+                {}};
     const UnionFind graph(model);
     UnionFindDecoder decoder(graph);
     auto decode = [&](std::vector<int32_t> defects) {

@@ -34,8 +34,8 @@ static void stretches() {
     auto sorted = [](Model model) {
         std::vector<std::tuple<int32_t, int32_t, double, uint64_t>> edges;
         for (const Edge &e : model.edges)
-            edges.emplace_back(e.v == BOUNDARY ? e.u : std::min(e.u, e.v), e.v == BOUNDARY ? e.v : std::max(e.u, e.v), e.weight,
-                               e.observables);
+            edges.emplace_back(e.v == BOUNDARY ? e.u : std::min(e.u, e.v), e.v == BOUNDARY ? e.v : std::max(e.u, e.v),
+                               e.weight, e.observables);
         std::sort(edges.begin(), edges.end());
         return edges;
     };
@@ -51,8 +51,10 @@ static void stretches() {
     const Model window = cut(stretch(model, layers, 30), 10, 15, true, true, &exits);
     CHECK(window.detectors == 20 && window.layer.front() == 0 && window.layer.back() == 4);
     CHECK(exits.size() == 4 + 3);  // straight and diagonal
-    const auto future = std::count_if(window.edges.begin(), window.edges.end(), [](const Edge &e) { return e.observables & FUTURE; });
-    const auto past = std::count_if(window.edges.begin(), window.edges.end(), [](const Edge &e) { return e.observables & PAST; });
+    const auto future =
+        std::count_if(window.edges.begin(), window.edges.end(), [](const Edge &e) { return e.observables & FUTURE; });
+    const auto past =
+        std::count_if(window.edges.begin(), window.edges.end(), [](const Edge &e) { return e.observables & PAST; });
     CHECK(future == 7 && past == 7);
 }
 
@@ -68,7 +70,8 @@ static void refusals() {
     CHECK(refusal(bare, {6, 3}).find("layers") != std::string::npos);
 }
 
-// As accurate as the whole volume with the same inner decoder, also for windows that are in no proportion to the distance.
+// As accurate as the whole volume with the same inner decoder, also for windows that are in no proportion to the
+// distance.
 static void accuracy(const Maker &maker, Quality quality) {
     const Model model = graphs::repetition(5, 59, 0.02, 0.02, 0.005);
     const auto whole = maker(model);
@@ -96,8 +99,8 @@ static void accuracy(const Maker &maker, Quality quality) {
             wrong_whole += other.observables != shot.observables;
             differ += answer.observables != other.observables;
         }
-        std::printf("window %d, commit %d: %d wrong of %d, whole volume %d; differ in %d\n", settings.window, settings.commit, wrong,
-                    shots, wrong_whole, differ);
+        std::printf("window %d, commit %d: %d wrong of %d, whole volume %d; differ in %d\n", settings.window,
+                    settings.commit, wrong, shots, wrong_whole, differ);
         if (settings.window >= 10)
             CHECK(wrong < wrong_whole * 1.05 + 10);
     }
@@ -148,12 +151,12 @@ static void endless() {
     CHECK(end.open == 0 && end.resolved == defects && end.committed == rounds);
     CHECK(end.windows > rounds / settings.commit - 5);
     std::printf("%lld rounds: %lld windows, %lld deferred, %lld forced, %lld moved\n", static_cast<long long>(rounds),
-                static_cast<long long>(end.windows), static_cast<long long>(end.deferred), static_cast<long long>(end.forced),
-                static_cast<long long>(end.moved));
+                static_cast<long long>(end.windows), static_cast<long long>(end.deferred),
+                static_cast<long long>(end.forced), static_cast<long long>(end.moved));
 }
 
-// Windows far too small for their noise: pairs are forced and defects moved, and still all corrections together explain all
-// defects. Observable r says whether an edge flips detectors of rank r an odd number of times.
+// Windows far too small for their noise: pairs are forced and defects moved, and still all corrections together explain
+// all defects. Observable r says whether an edge flips detectors of rank r an odd number of times.
 static void forced(const Maker &maker, Quality quality) {
     Model model = graphs::repetition(9, 300, 0.03, 0.2, 0.05);
     for (Edge &edge : model.edges) {
