@@ -41,23 +41,35 @@ struct Events {
         return {reinterpret_cast<const uint8_t *>(rows.data()), rows.shape(0), rows.shape(1), detectors, false};
     }
 
-    // The bits of a shot, as words; `words` has room for them.
-    void bits(size_t shot, uint64_t *words) const noexcept {
+    // The bits of a shot, as words; `words` has room for them. False if there is none.
+    bool bits(size_t shot, uint64_t *words) const noexcept {
         const uint8_t *row = data + shot * stride;
-        if (packed) {
-            words[stride / 8] = 0;
-            std::memcpy(words, row, stride);
-            return;
-        }
+        uint64_t any = 0;
         for (size_t at = 0; at < detectors; at += 64) {
             uint64_t word = 0;
-            for (size_t eight = at; eight < at + 64 && eight < detectors; eight += 8) {
-                uint64_t bools = 0;  // 0 or 1 in each byte
-                std::memcpy(&bools, row + eight, std::min<size_t>(8, detectors - eight));
-                word |= (bools * 0x0102040810204080u) >> 56 << (eight - at);
+            if (packed) {
+                word = bytes(row + at / 8, stride - at / 8);
+            } else {
+                for (size_t eight = at; eight < at + 64 && eight < detectors; eight += 8)  // 0 or 1 in each byte
+                    word |= (bytes(row + eight, detectors - eight) * 0x0102040810204080u) >> 56 << (eight - at);
             }
             words[at / 64] = word;
+            any |= word;
         }
+        return any != 0;
+    }
+
+private:
+    // Eight bytes, or as many as are left. No call for a few: they are the end of a row, or all of a small one.
+    static uint64_t bytes(const uint8_t *from, size_t left) noexcept {
+        uint64_t word = 0;
+        if (left >= 8) {
+            std::memcpy(&word, from, 8);
+            return word;
+        }
+        for (size_t i = 0; i < left; i++)
+            word |= uint64_t{from[i]} << 8 * i;
+        return word;
     }
 };
 
@@ -70,7 +82,8 @@ struct Bench {
     std::vector<uint64_t> words;
 
     std::span<const int32_t> defects(const Events &events, size_t shot) {
-        events.bits(shot, words.data());
+        if (!events.bits(shot, words.data()))
+            return {};
         return {room.data(), decoder.unpack(words.data(), events.detectors, room.data())};
     }
     Answer decode(std::span<const int32_t> fired) {

@@ -29,9 +29,9 @@ template <class L> struct Gather {
         for (size_t d = 0; d < count; d++) {
             const Place place = places[defects[d]];
             Gathered &part = shot.parts[place.basis];
-            const Basis &basis = *part.basis;
             const int32_t k = part.count, local = place.local;
-            __builtin_prefetch(basis.near_row(local));
+            if (part.dense == 0)
+                __builtin_prefetch(part.basis->near_row(local));
             uint64_t &fired = part.fired[uint32_t(local) / 64];
             const uint64_t bit = uint64_t{1} << (local % 64);
             if (fired & bit) {
@@ -41,9 +41,8 @@ template <class L> struct Gather {
             if (k == 0)
                 shot.active[shot.active_count++] = place.basis;
             fired |= bit;
-            part.bounds[k] = basis.bounds[size_t(local)];
+            part.bounds[k] = place.bound;
             part.locals[k] = local;
-            part.arrived[local] = uint16_t(k);
             part.count = k + 1;
         }
         for (int32_t a = 0; a < shot.active_count; a++) {
@@ -79,6 +78,7 @@ private:
     static void look_back(Gathered &part) noexcept {
         for (int32_t k = 0; k < part.dense; k++) {
             part.best[k] = 0xffff0000u | uint32_t(k);
+            part.arrived[part.locals[k]] = uint16_t(k);
             for (int32_t i = 0; i < k; i++)
                 if (part.few[k * LANES + i] < part.basis->reach)
                     know(part, i, k, part.few[k * LANES + i]);
@@ -92,8 +92,10 @@ private:
     static void sparse(Gathered &part, int32_t begin, Found *queue) noexcept {
         const Basis &basis = *part.basis;
         const int32_t span = basis.span, end = part.count;
-        for (int32_t k = begin; k < end; k++)
+        for (int32_t k = begin; k < end; k++) {
             part.best[k] = 0xffff0000u | uint32_t(k);
+            part.arrived[part.locals[k]] = uint16_t(k);
+        }
         for (int32_t k = begin; k < end;) {
             Found *last = queue;
             for (; k < end && last - queue < QUEUE; k++) {

@@ -7,7 +7,7 @@
 // either kind do not wait for one another, so that n workers decode n times as many rounds a second.
 //
 // One thread adds layers; workers take windows from a counter and hand results on by counters: no locks. A worker without
-// work spins, then sleeps until the next window. Ranks and layers are as in window.h.
+// work spins for some 100 us, then sleeps; only to wake one that sleeps does the adding thread call the system. Ranks and layers are as in window.h.
 #pragma once
 
 #include "part.h"

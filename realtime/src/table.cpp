@@ -231,7 +231,7 @@ Table::Table(const Model &model) {
         });
     for (const int32_t i : order) {
         const int32_t b = places[size_t(find(i))].basis;
-        places[size_t(i)] = {b, bases[size_t(b)].size++};
+        places[size_t(i)] = {b, bases[size_t(b)].size++, NO_BOUNDARY};
         bases[size_t(b)].detectors.push_back(i);
     }
     std::vector<Net> nets(bases.size());
@@ -265,6 +265,8 @@ Table::Table(const Model &model) {
         fill(bases[b], nets[b]);
         find_near(bases[b], nets[b]);
     }
+    for (Place &place : places)
+        place.bound = bases[size_t(place.basis)].bounds[size_t(place.local)];
 }
 
 size_t Table::bytes() const noexcept {

@@ -53,7 +53,8 @@ struct Basis {
 
 struct Place {
     int32_t basis;
-    int32_t local;  // number within the basis
+    int32_t local;   // number within the basis
+    uint16_t bound;  // the detector's of Basis::bounds
 };
 
 struct Table {

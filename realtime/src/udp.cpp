@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "clock.h"
+#include "frame.h"
 
 namespace qdeck {
 namespace {
@@ -124,10 +125,14 @@ std::span<const uint8_t> UdpTransport::receive(bool &there) noexcept {
 
 bool UdpTransport::send(size_t bytes) noexcept {
     bytes = std::min(bytes, out_.size());
-    const bool pad = settings_.padding == Padding::always || (settings_.padding == Padding::mirror && length_ == in_.size());
-    if (pad) {
-        std::memset(out_.data() + bytes, 0, out_.size() - bytes);
-        bytes = out_.size();
+    size_t least = settings_.padding == Padding::always ? out_.size() : 0;
+    Request request;
+    if (settings_.padding == Padding::mirror && parse(Bytes(in_.data(), length_), request) == Fault::none &&
+        (request.bytes < length_ || length_ == in_.size()))
+        least = length_;
+    if (bytes < least) {
+        std::memset(out_.data() + bytes, 0, least - bytes);
+        bytes = least;
     }
     const bool sent = sendto(socket_.fd(), out_.data(), bytes, MSG_DONTWAIT | MSG_NOSIGNAL,
                              reinterpret_cast<const sockaddr *>(&source_), source_bytes_) == static_cast<ssize_t>(bytes);

@@ -18,7 +18,7 @@
 namespace qdeck {
 
 enum class Padding : uint8_t {
-    mirror,  // answers have the full stride if the request had it: right for CUDA-Q and for our own clients
+    mirror,  // a request with padding, as CUDA-Q's are, is answered with as many bytes; others with what is needed
     always,
     never,
 };

@@ -29,9 +29,9 @@ UnionFind::UnionFind(const Model &model) : vertices(model.detectors) {
     std::vector<int32_t> fill(first.begin(), first.end() - 1);
     for (size_t e = 0; e < links.size(); e++) {
         const Link &link = links[e];
-        arcs[fill[link.u]++] = {link.v, static_cast<int32_t>(e)};
+        arcs[fill[link.u]++] = {link.v, static_cast<int32_t>(e), link.length};
         if (link.v != vertices)
-            arcs[fill[link.v]++] = {link.u, static_cast<int32_t>(e)};
+            arcs[fill[link.v]++] = {link.u, static_cast<int32_t>(e), link.length};
     }
 }
 
@@ -42,20 +42,19 @@ size_t UnionFind::bytes() const noexcept {
 }
 
 UnionFindDecoder::UnionFindDecoder(const UnionFind &graph_)
-    : graph(graph_), vertex(static_cast<size_t>(graph.vertices) + 1), waiting(graph.links.size(), Wait{NONE, 0, 0}),
+    : graph(graph_), vertex(static_cast<size_t>(graph.vertices) + 1), reached(vertex.size()),
+      waiting(graph.links.size(), Wait{NONE, 0, 0}),
       touched(static_cast<size_t>(graph.vertices)), erased(graph.links.size()), erasures(graph.links.size()),
       flipped(graph.links.size()),
       paired(static_cast<size_t>(graph.vertices)) {
     slot.fill(NONE);
     used.fill(0);
-    for (Vertex &v : vertex)
-        v.touched = false;
     begin();
 }
 
 void UnionFindDecoder::begin() noexcept {
     for (size_t i = 0; i < touched_count; i++)
-        vertex[touched[i]].touched = false;
+        reached[touched[i]] = 0;
     for (size_t word = 0; queued > 0; word++) {  // edges that still wait
         for (; used[word]; used[word] &= used[word] - 1) {
             int32_t &head = slot[word * 64 + std::countr_zero(used[word])];
@@ -72,7 +71,8 @@ void UnionFindDecoder::begin() noexcept {
 }
 
 void UnionFindDecoder::touch(int32_t v) noexcept {
-    vertex[v] = {v, 0, NONE, 0, 0, NONE, 0, 0, v, 1, false, false, false, true};
+    vertex[v] = {v, 0, NONE, 0, 0, NONE, 0, 0, v, 1, false, false, false};
+    reached[v] = 1;
     touched[touched_count++] = v;
 }
 
@@ -168,9 +168,9 @@ void UnionFindDecoder::schedule(int32_t v) noexcept {
     const int32_t mine = grown(v, root);
     for (int32_t i = graph.first[v]; i < graph.first[v + 1]; i++) {
         const UnionFind::Arc arc = graph.arcs[i];
-        int32_t slack = length(arc.edge) - mine;
+        int32_t slack = (erasure_count ? length(arc.edge) : arc.length) - mine;
         int32_t speed = 1;
-        if (vertex[arc.to].touched) {
+        if (reached[arc.to]) {
             int32_t other;
             slack -= grown(arc.to, other);
             if (other == root)
@@ -200,12 +200,12 @@ void UnionFindDecoder::meet(int32_t edge) noexcept {
     const UnionFind::Link &link = graph.links[edge];
     int32_t u = link.u;
     int32_t v = link.v;
-    if (!vertex[u].touched)
+    if (!reached[u])
         std::swap(u, v);  // one that waits has an end that has grown, and the boundary has not
     int32_t ru;
     int32_t slack = length(edge) - grown(u, ru);
     int32_t speed = vertex[ru].active;
-    if (!vertex[v].touched) {
+    if (!reached[v]) {
         if (slack > 0 && speed)
             return wait(edge, now + slack);
         if (speed)
@@ -238,7 +238,7 @@ void UnionFindDecoder::join(int32_t edge, int32_t u, int32_t v) noexcept {
         vertex[root].grounded = true;
         return set_active(root, false);
     }
-    if (!vertex[v].touched) {
+    if (!reached[v]) {
         touch(v);
         lay(edge);
         Vertex &r = vertex[root];

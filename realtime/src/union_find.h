@@ -29,6 +29,7 @@ public:
     struct Arc {
         int32_t to;    // vertex; `vertices` is the boundary
         int32_t edge;  // of the model
+        int32_t length;
     };
     struct Link {
         int32_t u;
@@ -77,7 +78,6 @@ private:
         bool odd;
         bool grounded;
         bool active;
-        bool touched;
     };
     struct Wait {  // an edge's place in the calendar
         int32_t at;  // time, NONE when it does not wait
@@ -102,6 +102,7 @@ private:
 
     const UnionFind &graph;
     std::vector<Vertex> vertex;
+    std::vector<char> reached;  // by vertex: whether `vertex` says anything in this shot
     std::vector<Wait> waiting;
     std::array<int32_t, SLOTS> slot;
     std::array<uint64_t, SLOTS / 64> used;

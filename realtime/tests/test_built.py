@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -23,3 +24,11 @@ def test_the_stub_tells_what_the_extension_has(tmp_path: Path) -> None:
     subprocess.run(command, check=True, timeout=60)
     stub = Path(__file__).parents[1] / "python" / "quarterdeck_realtime" / "_hot.pyi"
     assert made.read_text() == stub.read_text()
+
+
+def test_it_stands_alone() -> None:
+    """The house's command imports it when used; it knows nothing of the house."""
+    package = Path(__file__).parents[1] / "python" / "quarterdeck_realtime"
+    house = re.compile(r"^\s*(from|import) quarterdeck\b(?!_)", re.MULTILINE)
+    files = list(package.rglob("*.py"))
+    assert len(files) > 20 and [file.name for file in files if house.search(file.read_text())] == []

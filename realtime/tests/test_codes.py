@@ -9,7 +9,7 @@ import stim
 from quarterdeck_realtime import _hot
 from quarterdeck_realtime.codes import circuit_experiment, code_circuit, experiment
 
-CODES = [("surface", 3), ("surface", 5), ("surface-x", 3), ("repetition", 5), ("colour", 3)]
+CODES = [("surface", 3), ("surface", 5), ("surface-x", 3), ("repetition", 5), ("colour", 3), ("bicycle", 6)]
 
 
 @pytest.mark.parametrize(("code", "distance"), CODES)
@@ -27,6 +27,7 @@ def test_a_round_is_what_is_measured_together() -> None:
     assert experiment("surface", 5, 1e-3).round_bits == [24] * 5 + [25]
     assert experiment("repetition", 5, 1e-3, rounds=3).round_bits == [4, 4, 4, 5]
     assert experiment("colour", 3, 1e-3).round_bits == [3] * 3 + [7]
+    assert experiment("bicycle", 6, 1e-3).round_bits == [36] * 6 + [72]
 
 
 @pytest.mark.parametrize("code", ["surface", "repetition"])

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import pytest
 import stim
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from quarterdeck_realtime.bicycle import bicycle_circuit
@@ -18,10 +18,10 @@ from quarterdeck_realtime.gpu.min_sum import MinSum
 
 
 def _scalar(
-    mechanisms: Mechanisms, prior: list[float], syndrome: np.ndarray, iterations: int, scaling: float, memory: float
+    mechanisms: Mechanisms, prior: list[int], syndrome: list[bool], iterations: int, scaling: float, memory: float
 ) -> tuple[list[bool], bool, int]:
     """The same algorithm, edge by edge, for one shot."""
-    belief = list(prior)
+    belief = [float(weight) for weight in prior]
     checks = [[e for e, flips in enumerate(mechanisms.flips) if c in flips] for c in range(mechanisms.detectors)]
     messages = {(c, e): 0.0 for c, errors in enumerate(checks) for e in errors}
     hard: list[bool] = []
@@ -41,8 +41,11 @@ def _scalar(
     return hard, False, iterations
 
 
+Case = tuple[list[tuple[int, ...]], list[int], list[list[bool]]]  # flips of errors, their weights, syndromes
+
+
 @st.composite
-def _cases(draw: st.DrawFn) -> tuple[Mechanisms, np.ndarray]:
+def _cases(draw: st.DrawFn) -> Case:
     checks = draw(st.integers(1, 6))
     flips = draw(
         st.lists(
@@ -52,21 +55,21 @@ def _cases(draw: st.DrawFn) -> tuple[Mechanisms, np.ndarray]:
         )
     )
     shots = draw(st.lists(st.lists(st.booleans(), min_size=checks, max_size=checks), min_size=1, max_size=5))
-    return Mechanisms(checks, 1, flips, [(0,)] * len(flips), np.full(len(flips), 0.1)), np.array(shots).T
+    prior = draw(st.lists(st.integers(-2, 12), min_size=len(flips), max_size=len(flips)))
+    return flips, prior, shots
 
 
 @settings(max_examples=100, deadline=None)
-@given(_cases(), st.data(), st.sampled_from([0.0, 0.75, 1.0]), st.sampled_from([0.0, 0.25, -0.25]))
-def test_a_batch_is_its_shots_one_by_one(
-    case: tuple[Mechanisms, np.ndarray], data: st.DataObject, scaling: float, memory: float
-) -> None:
+@given(_cases(), st.sampled_from([0.0, 0.75, 1.0]), st.sampled_from([0.0, 0.25, -0.25]))
+@example(([(0, 1, 3), (0, 4), (0, 1, 2, 4)], [0, 0, 0], [[True, True, True, False, False]]), 0.0, 0.0)  # certainties
+def test_a_batch_is_its_shots_one_by_one(case: Case, scaling: float, memory: float) -> None:
     """With weights and settings whose sums are exact, for ties are many."""
-    mechanisms, syndromes = case
-    many = len(mechanisms.flips)
-    prior = [float(w) for w in data.draw(st.lists(st.integers(-2, 12), min_size=many, max_size=many))]
-    graph = msgspec.structs.replace(graph_of(mechanisms), prior=np.array(prior))
-    found = MinSum(np, graph, iterations=6, scaling=scaling, memory=memory, dtype="float64").run(syndromes)
-    for shot, syndrome in enumerate(syndromes.T):
+    flips, prior, syndromes = case
+    many = len(flips)
+    mechanisms = Mechanisms(len(syndromes[0]), 1, flips, [(0,)] * many, np.full(many, 0.1))
+    graph = msgspec.structs.replace(graph_of(mechanisms), prior=np.array(prior, dtype=float))
+    found = MinSum(np, graph, iterations=6, scaling=scaling, memory=memory, dtype="float64").run(np.array(syndromes).T)
+    for shot, syndrome in enumerate(syndromes):
         hard, converged, turns = _scalar(mechanisms, prior, syndrome, 6, scaling, memory)
         assert (found.converged[shot], found.iterations[shot]) == (converged, turns)
         assert found.errors[:, shot].tolist() == hard
@@ -109,7 +112,7 @@ def test_like_the_package_ldpc(distance: int, p: float, scaling: float) -> None:
 def test_what_converged_explains_the_syndrome_and_is_mostly_right() -> None:
     dem, events, truth = _phenomenological(6, 0.01, 2_000)
     mechanisms = mechanisms_of(dem)
-    one = gpu_bp(dem, iterations=60, batch=300)
+    one = gpu_bp(dem, scaling=0.625, memory=0.0, batch=300)
     found = one.decode(events)
     beliefs = MinSum(np, graph_of(mechanisms), iterations=60, scaling=0.625).run(events.T)
     assert (found.failed == ~beliefs.converged).all()  # in batches of 300 as in one
@@ -127,10 +130,18 @@ def test_what_converged_explains_the_syndrome_and_is_mostly_right() -> None:
 
 def test_where_it_converges_osd_has_nothing_to_do() -> None:
     dem, events, _ = _phenomenological(6, 0.01, 300)
-    found = gpu_bp(dem, iterations=30, device="cpu").decode(events)
+    found = gpu_bp(dem, iterations=30, scaling=0.625, memory=0.0, device="cpu").decode(events)
     with_osd = decoder("bp-osd", dem, max_iter=30).decode_batch(events)
     differ = (found.observables != with_osd).any(axis=1) & ~found.failed
     assert found.failed.sum() < 60 and differ.sum() <= 3  # float32 here, float64 there
+
+
+def test_memory_lets_more_shots_converge() -> None:
+    dem, events, truth = _phenomenological(6, 0.02, 1_000)
+    with_memory, without = gpu_bp(dem).decode(events), gpu_bp(dem, scaling=0.625, memory=0.0).decode(events)
+    unsolved = [np.count_nonzero(f.failed | (f.observables != truth).any(axis=1)) for f in (with_memory, without)]
+    print(f"{with_memory.failed.sum()} and {without.failed.sum()} did not converge; unsolved {unsolved}")
+    assert 5 * with_memory.failed.sum() < without.failed.sum() and unsolved[0] < unsolved[1]
 
 
 def test_memory_like_the_first_leg_of_relay_bp() -> None:

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pymatching
 import stim
 
+from quarterdeck_realtime.bicycle import bicycle_circuit
 from quarterdeck_realtime.erasure import ErasureModel, erasure_model, with_losses
 from quarterdeck_realtime.model import Model
 
@@ -34,11 +35,13 @@ def code_circuit(code: str, distance: int, rounds: int, p: float, measure: float
     """A memory experiment of Stim's with the same probability `p` on gates, idling data, measurements and resets;
     `measure`: another one for measurements.
 
-    `code` is one of surface, surface-x, repetition, colour. Raises ValueError for others and for distances that Stim
-    does not know (the colour code has odd ones).
+    `code` is one of surface, surface-x, repetition, colour, or bicycle, which has phenomenological noise (data and
+    measurements). Raises ValueError for others and for distances that there are not (the colour code has odd ones).
     """
+    if code == "bicycle":
+        return bicycle_circuit(distance, rounds, p, measure)
     if code not in TASKS:
-        raise ValueError(f"There is no code {code!r}: use one of {', '.join(TASKS)}.")
+        raise ValueError(f"There is no code {code!r}: use one of {', '.join([*TASKS, 'bicycle'])}.")
     return stim.Circuit.generated(
         TASKS[code],
         distance=distance,
@@ -186,11 +189,13 @@ def masks(rows: npt.NDArray[Any]) -> Masks:
 def experiment(code: str, distance: int, p: float, rounds: int | None = None) -> Experiment:
     """A memory experiment of `rounds` rounds (as many as the distance, by default) and a readout.
 
-    The errors of the colour code are not decomposed into edges: it has no matching; bring another decoder.
+    The errors of colour and bicycle codes are not decomposed into edges: they have no matching; bring another decoder.
     """
     rounds = distance if rounds is None else rounds
     name = f"{code} d={distance} p={p:g}" + ("" if rounds == distance else f" rounds={rounds}")
-    return circuit_experiment(name, code_circuit(code, distance, rounds, p), decompose=code != "colour")
+    return circuit_experiment(
+        name, code_circuit(code, distance, rounds, p), decompose=code not in ("colour", "bicycle")
+    )
 
 
 def circuit_experiment(name: str, circuit: stim.Circuit, decompose: bool = True) -> Experiment:

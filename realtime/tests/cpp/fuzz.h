@@ -14,6 +14,12 @@ public:
         dispatcher_.add(0, volume_);
         dispatcher_.add(1, stream_);
         ordered_.order(true);
+        Losses losses{std::vector<std::vector<int32_t>>(100), std::vector<std::vector<int32_t>>(100)};
+        for (int32_t i = 0; i < 100; i += 3) {
+            losses.lost[static_cast<size_t>(i)] = {i, i + 1};
+            losses.heralds[static_cast<size_t>(99 - i)] = {i};
+        }
+        ordered_.losses(losses);
         dispatcher_.add(2, ordered_);
     }
 
@@ -35,6 +41,9 @@ public:
         for (const Recorder *each : {&plain_, &strict_})
             for (const int32_t defect : each->defects)
                 CHECK(defect >= 0 && defect < 40);
+        CHECK(strict_.erased.size() <= 3 * 100);
+        for (const int32_t edge : strict_.erased)
+            CHECK(edge >= 0 && edge <= 100);
     }
 
     // The first two bytes of each piece tell how long it is and how much room its answer has.

@@ -207,6 +207,46 @@ static void files() {
     CHECK(!refusal<std::system_error>([&] { RingFile::attach_at(path); }).empty());
 }
 
+// Any bytes in the first page: the file is refused, or it is a ring whose ends stay within it.
+static void mutated() {
+    const std::string path = "ring_test.mutated." + std::to_string(getpid());
+    { RingFile::create_at(path, {4, 64, false}, {2, 128, false}); }
+    const int fd = ::open(path.c_str(), O_RDWR);
+    uint8_t good[640], page[640];
+    CHECK(pread(fd, good, sizeof good, 0) == sizeof good);
+    int taken = 0;
+    for (uint64_t trial = 0; trial < 400; trial++) {
+        std::memcpy(page, good, sizeof page);
+        for (uint64_t i = 0; i <= scramble(trial) % 5; i++) {
+            const uint64_t chance = scramble(trial * 977 + i);
+            const size_t at = chance % 3 ? 128 + chance / 7 % 512 : chance / 7 % 128;  // mostly the ends
+            page[at] = static_cast<uint8_t>(chance >> 40);
+        }
+        CHECK(pwrite(fd, page, sizeof page, 0) == sizeof page);
+        try {
+            const RingFile file = RingFile::attach_at(path);
+            taken++;
+            for (const Way way : {Way::up, Way::down}) {
+                Producer producer = file.producer(way);
+                Consumer consumer = file.consumer(way);
+                bool there = false;
+                for (int i = 0; i < 9; i++) {
+                    const uint8_t byte = 1;
+                    producer.push({&byte, 1});
+                    CHECK(consumer.peek(there).size() <= consumer.capacity());
+                    if (there)
+                        consumer.pop();
+                }
+                consumer.wait(0, 1);
+            }
+        } catch (const std::invalid_argument &) {
+        }
+    }
+    CHECK(taken > 100 && taken < 400);
+    ::close(fd);
+    ::unlink(path.c_str());
+}
+
 // A producer that was killed between a message and its count, and one that was killed before it was published.
 static void interrupted() {
     const std::string path = "ring_test.count." + std::to_string(getpid());
@@ -299,6 +339,7 @@ int main() {
     waiting();
     ends();
     files();
+    mutated();
     interrupted();
     const uint64_t many = THREAD_SANITIZER ? 100'000 : 200'000;
     one_way(2'000'000);

@@ -1,4 +1,5 @@
 #include "check.h"
+#include "clock.h"
 #include "link.h"
 #include "ring_transport.h"
 #include "serve.h"
@@ -46,12 +47,13 @@ static void datagrams() {
         CHECK(got[i] == 0);
     // Of the length of the stride without being padded; too long; too short to be a frame; nothing at all.
     CHECK(large.send(Bytes(frame, 128)) && answer(large).size() == 128);
+    CHECK(large.send(Bytes(frame, 100)) && answer(large).size() == 100);  // as padded as the request
     CHECK(large.send(Bytes(frame, 129)) && large.send(Bytes(frame, 256)) && brief.send(Bytes(frame, 128)));
     CHECK(answer(brief).size() == 128 && host.too_long() == 2);
     CHECK(!brief.send(Bytes(frame, 129)));
     CHECK(brief.send({}) && host.wait(0, SECOND) && host.receive(there).empty() && there);
     host.release();
-    CHECK(host.received() == 5 && host.unsent() == 0);
+    CHECK(host.received() == 6 && host.unsent() == 0);
     CHECK(brief.receive(0, 1000).empty());
 }
 
@@ -118,6 +120,7 @@ static void server() {
     Consumer down = file.consumer(Way::down);
     uint8_t frames[512], frame[512];
     Response response, inner;
+    const int64_t started = now_ns();
     for (int64_t shot = 0; shot < 300; shot++) {
         const int64_t pattern = shot * 211 & 0xffff;
         size_t bytes = volume(0, pattern, frames);
@@ -151,6 +154,7 @@ static void server() {
     }
     host.stop();
     thread.join();
+    CHECK(up.peer_beat_ns() > started && down.peer_beat_ns() > started);
     CHECK(host.dispatched(0) == 600 && host.dispatched(1) == 1500 && host.dispatched(2) == 1500);
 }
 

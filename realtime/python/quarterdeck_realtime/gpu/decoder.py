@@ -63,14 +63,14 @@ def gpu_bp(
     dem: stim.DetectorErrorModel,
     *,
     iterations: int = 60,
-    scaling: float = 0.625,
-    memory: float = 0.0,
+    scaling: float = 0.0,
+    memory: float = 0.125,
     device: str = "auto",
     batch: int = 1024,
 ) -> BeliefPropagation:
     """Min-sum belief propagation of `batch` shots at once: for qLDPC codes, a first stage.
 
-    `scaling` and `memory` are as MinSum has them. `device` is 'gpu' (CuPy), 'cpu' (numpy), or 'auto': a GPU if there is
-    one. What does not converge has no answer.
+    `scaling` and `memory` are as MinSum has them; with these defaults far more shots converge than without memory.
+    `device` is 'gpu' (CuPy), 'cpu' (numpy), or 'auto': a GPU if there is one. What does not converge has no answer.
     """
     return BeliefPropagation(dem, device, batch, iterations=iterations, scaling=scaling, memory=memory)

@@ -65,7 +65,7 @@ class MinSum:
         messages = xp.zeros((*self._errors_of.shape, shots), dtype=belief.dtype)  # from checks, at each edge
         open_ = xp.ones(shots, dtype=bool)
         for turn in range(1, self._iterations + 1):
-            messages = self._from_checks(self._at_edges(belief, FAR) - messages, syndromes, turn)
+            messages = self._from_checks(self._at_edges(belief, np.inf) - messages, syndromes, turn)
             bias = self._prior if not self._memory else self._prior + self._memory * (belief - self._prior)
             belief = bias + self._summed(messages)
             hard = belief <= 0

@@ -122,8 +122,8 @@ class Persistent:
         patches: int,
         *,
         iterations: int = 30,
-        scaling: float = 0.625,
-        memory: float = 0.0,
+        scaling: float = 0.0,
+        memory: float = 0.125,
         blocks: int = 0,
         threads: int = 128,
     ) -> None:
