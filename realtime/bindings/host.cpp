@@ -45,8 +45,11 @@ std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, c
     loaded->decoder = compiled->decoder();
     loaded->keeps = compiled;
     qdeck::warm(*loaded->decoder, shots, warm_ns);
-    const auto longer = [](const auto &a, const auto &b) { return a.size() < b.size(); };
-    if (!shots.empty()) loaded->sample = *std::max_element(shots.begin(), shots.end(), longer);
+    // Large volumes and usual ones take different ways through a decoder.
+    qdeck::Defects sorted = shots;
+    std::sort(sorted.begin(), sorted.end(), [](const auto &a, const auto &b) { return a.size() > b.size(); });
+    for (const size_t part : {size_t{0}, sorted.size() / 8, sorted.size() / 2})
+        if (part < sorted.size()) loaded->samples.push_back(sorted[part]);
     return loaded;
 }
 

@@ -36,9 +36,11 @@ void VolumeProbe::swap(Patch &patch) noexcept {
     live_ = slot_.current().decoder.get();
     static_cast<VolumePatch &>(patch).use(*this, epoch());
     // Its memory was warm in another core's caches. This round ends no volume: there is time to bring it here.
-    live_->begin();
-    live_->add(slot_.current().sample);
-    live_->finish();
+    for (const auto &sample : slot_.current().samples) {
+        live_->begin();
+        live_->add(sample);
+        live_->finish();
+    }
 }
 
 int64_t VolumeProbe::time_again(std::span<const int32_t> defects) noexcept {

@@ -20,7 +20,7 @@ struct Loaded {
     std::shared_ptr<const void> keeps;
     std::unique_ptr<Decoder> decoder;
     std::unique_ptr<StreamDecoder> stream;
-    std::vector<int32_t> sample;  // defects of some volume, with which the loop warms its caches when it takes over
+    std::vector<std::vector<int32_t>> samples;  // some volumes' defects: the loop warms its caches when it takes over
     uint64_t epoch = 0;
     Loaded *next = nullptr;  // of the retired
 };

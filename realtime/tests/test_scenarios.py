@@ -82,7 +82,7 @@ def test_a_stream_needs_rounds_that_are_alike() -> None:
 
 
 def test_swaps_of_the_bench_are_counted() -> None:
-    swaps, _ = run_swaps(3, 3e-3, 30, seed=4, fifo=0)
+    swaps, _ = run_swaps(3, 3e-3, 30, seed=4, fifo=0, every=20)
     assert swaps.swaps >= 30
     assert swaps.lost_rounds == swaps.lost_answers == swaps.differ == swaps.wrong_epoch == 0
 

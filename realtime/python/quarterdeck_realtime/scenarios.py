@@ -25,9 +25,11 @@ def head(shots: Shots, many: int) -> Shots:
     return Shots(shots.measurements[:many], shots.detections[:many], shots.observables[:many])
 
 
-def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) -> tuple[Swaps, list[str]]:
-    """Ask for a new decoder in the middle of every hundredth volume; another thread builds and warms them."""
-    every, batch = 100, 50
+def run_swaps(
+    distance: int, p: float, swaps: int, seed: int, fifo: int = 40, every: int = 200
+) -> tuple[Swaps, list[str]]:
+    """Ask for a new decoder in the middle of each `every`th volume; another thread builds and warms them."""
+    batch = 50
     exp = experiment("surface", distance, p)
     shots = exp.sample(every * batch, seed)
     expected, _ = exp.expected(shots)
@@ -58,7 +60,7 @@ def run_swaps(distance: int, p: float, swaps: int, seed: int, fifo: int = 40) ->
         epochs = block.tally["epoch"].astype(int)
         begun = np.flatnonzero(np.diff(epochs) != 0) + 1
         firsts.append(part_of(block, begun))
-        # Asked for in volume 99, 199, ...: in force from the volume after it on.
+        # Asked for in volume every - 1, 2 every - 1, ...: in force from the volume after it on.
         wanted = (epochs[0] + np.arange(len(epochs)) // every) % 256
         wrong += int((epochs != wanted).sum())
     return Swaps(
