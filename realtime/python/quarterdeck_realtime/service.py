@@ -24,6 +24,8 @@ from quarterdeck_realtime.status import HostStatus, Ledger, prometheus
 __all__ = ["Answer", "Ask", "Seated", "Service", "default_socket"]
 
 UDP_STRIDE = 2048
+TRIALS = 5
+"""How often a qubit is tried before it is seated, a few milliseconds each."""
 LEAST_STRIDE = 256
 """Of a ring's slots in bytes: the answer about statistics has to fit, too."""
 REQUEST_BYTES = 64 << 20
@@ -275,9 +277,9 @@ def _cost(qubit: Qubit, compiled: Any, rows: Any) -> tuple[tuple[float, ...], fl
     parts = np.split(rows, np.cumsum(widths)[:-1], axis=1)
     frames = np.concatenate([np.packbits(part, axis=1, bitorder="little") for part in parts], axis=1)
     identity = _hot.Detectors(many, [[one] for one in range(many)])
-    tried = _hot.measure(
-        identity, qubit.observables, compiled, rows, widths, np.ascontiguousarray(frames), flush=1 << 18
-    )
+    trial = (identity, qubit.observables, compiled, rows, widths, np.ascontiguousarray(frames))
+    # The machine only adds to what it costs: the cheapest of some passes is the qubit's own.
+    tried = min((_hot.measure(*trial, flush=1 << 18) for _ in range(TRIALS)), key=lambda cost: cost[1])
     cycle_ns = round(pace.cycle_us * 1e3)
     share = (tried[0] * (tried[3] - 1) + tried[1]) / (tried[3] * cycle_ns)
     return (*tried, cycle_ns, round(pace.budget_us * 1e3)), share
