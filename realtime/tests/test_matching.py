@@ -64,8 +64,8 @@ def test_weights_and_observables_are_pymatchings(case: tuple[int, float, str, bo
         masks, ours, qualities = matching.decode_batch(events)
         assert not qualities.any()
         assert (np.abs(ours - weights) <= rounding(matching, events)).all()
-        ties = (masks & 1) != flips[:, 0]
-        assert ties.sum() <= 3  # at a hair's breadth, as the weights say; PyMatching rounds as well
+        ties: Any = (masks & 1) != flips[:, 0]
+        assert np.sum(ties) <= 3  # at a hair's breadth, as the weights say; PyMatching rounds as well
         if first is None:
             first, usual = ours, masks
         assert np.abs(ours - first).max() < 1e-9  # every path through the decoder finds the same weight
@@ -73,7 +73,7 @@ def test_weights_and_observables_are_pymatchings(case: tuple[int, float, str, bo
             assert (masks == usual).all()  # the same steps, without vectors
     bits = np.packbits(events, axis=1, bitorder="little")
     assert all((a == b).all() for a, b in zip(matching.decode_batch(bits), matching.decode_batch(events), strict=True))
-    assert (matching.time_batch(bits) >= 0).all()
+    assert np.asarray(matching.time_batch(bits)).min() >= 0
 
 
 def grid(size: int, observables: int, seed: int, *, torus: bool) -> tuple[Model, pymatching.Matching]:
