@@ -73,7 +73,7 @@ void bind_controller(nb::module_ &m) {
             new (self) Controller(pace);
         }, nb::kw_only(), "cycle_ns"_a, "budget_ns"_a, "policy"_a = 0, "plain"_a = false, "warm_shots"_a = 200,
              "pause_every_shots"_a = 0, "pause_ns"_a = 0,
-             "swap_every_shots"_a = 0, "timeout_ns"_a = 2'000'000'000, "gap_ns"_a = 2'000, "nap_ns"_a = 0)
+             "swap_every_shots"_a = 0, "timeout_ns"_a = 20'000'000'000, "gap_ns"_a = 2'000, "nap_ns"_a = 0)
         .def("add", [](Controller &self, const qdeck::RingFile &rings, int64_t decoder, std::vector<uint32_t> round_bits,
                        const Bits &bits, int32_t observables, int64_t laps, int64_t phase_ns, const Masks &expected,
                        const Masks &actual, bool stream, const std::vector<uint8_t> &closing, uint32_t closing_bits,

@@ -521,7 +521,7 @@ class Controller:
     An emulated controller: publishes sampled rounds at a cadence, takes the answers.
     """
 
-    def __init__(self, *, cycle_ns: int, budget_ns: int, policy: int = 0, plain: bool = False, warm_shots: int = 200, pause_every_shots: int = 0, pause_ns: int = 0, swap_every_shots: int = 0, timeout_ns: int = 2000000000, gap_ns: int = 2000, nap_ns: int = 0) -> None: ...
+    def __init__(self, *, cycle_ns: int, budget_ns: int, policy: int = 0, plain: bool = False, warm_shots: int = 200, pause_every_shots: int = 0, pause_ns: int = 0, swap_every_shots: int = 0, timeout_ns: int = 20000000000, gap_ns: int = 2000, nap_ns: int = 0) -> None: ...
 
     def add(self, rings: Rings, *, decoder: int, round_bits: Sequence[int], bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], observables: int, laps: int = 1, phase_ns: int = 0, expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], stream: bool = False, closing: Sequence[int] = [], closing_bits: int = 0, outcomes: bool = False) -> None:
         """
