@@ -93,6 +93,28 @@ def test_new_weights_take_over_between_volumes(service: Service, surface: Surfac
             host.swap("middle", noisier)
 
 
+def test_a_stream_without_end(tmp_path: Path, surface: Surface) -> None:
+    surface(3, 5e-3, 20).to_file(tmp_path / "long.stim")
+    (tmp_path / "host.toml").write_text(
+        f'name = "test-{os.getpid()}-stream"\nsocket = "{tmp_path}/host.sock"\n[[qubit]]\nname = "endless"\n'
+        'circuit = "long.stim"\nwindow = 6\ncommit = 3\nprofile = "neutral-atom"\n'
+    )
+    exp = circuit_experiment("d3", surface(3, 5e-3, 20))
+    shots = exp.sample(40, seed=5)
+    expected, _ = exp.expected(shots)
+    assert expected.any()
+    with Service(*load(tmp_path / "host.toml")) as service, Control(service.socket) as host:
+        client = Client(RingLink(host.rings("endless")))
+        for volume, mask in zip(shots.measurements, expected, strict=True):
+            *rounds, readout = np.split(volume, np.cumsum(exp.round_bits)[:-1])
+            for number, bits in enumerate(rounds):
+                client.enqueue(0, number, bits)
+            assert client.enqueue(0, len(rounds), readout, push=True, close=True).bits(1)[0] == mask
+            client.reset(0)
+        with pytest.raises(ValueError, match="one stream without end"):
+            host.swap("endless", exp.dem)
+
+
 def test_prometheus_finds_its_figures(service: Service) -> None:
     with urllib.request.urlopen(f"{service.metrics_url}/metrics", timeout=10) as page:
         text = page.read().decode()
@@ -114,6 +136,9 @@ def test_a_qubit_that_does_not_fit_is_refused(tmp_path: Path, surface: Surface) 
         ('"neutral-atom"', '"photon"', "Invalid enum value 'photon'"),
         ("decoder = 7", "decodr = 7", "unknown field `decodr`"),
         ("[[qubit]]", "[[qubit", "Expected"),
+        ("decoder = 7", "decoder = 7\nwindow = 6", "a stream .window. needs a circuit, link rings"),
+        ('circuit = "d3.stim"', 'circuit = "d3.stim"\nwindow = 6\ncommit = 6', "advance by 1 to 5 rounds"),
+        ('circuit = "d3.stim"', 'circuit = "d3.stim"\nwindow = 6\ncommit = 3', "at least four rounds"),
     ],
     ids=lambda text: text if " " not in text else "",
 )

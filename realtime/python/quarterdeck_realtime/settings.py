@@ -13,7 +13,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.codes import circuit_experiment
+from quarterdeck_realtime.codes import StreamShape, circuit_experiment, stream_shape
 from quarterdeck_realtime.decoders.cudaq import read_cudaq
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.profiles import PROFILES, Profile
@@ -34,6 +34,9 @@ class QubitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         link: `rings` of shared memory, handed out at the host's socket; or `udp`, on `address` and `port` (0: any).
         profile: What the kind of hardware asks for; `cycle_us`, `budget_us` and `policy` say otherwise.
         slots: Of each ring, a power of two.
+        window: In place of volumes the qubit has one stream of rounds without end, decoded in windows of so many rounds
+            (usual are 2 code distances) that advance by `commit` (1 distance). `circuit` is a short stream, over rings.
+        workers: Threads that decode windows side by side; 0: one window after the other, on the loop itself.
     """
 
     name: Name
@@ -49,6 +52,9 @@ class QubitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     budget_us: Positive | None = None
     policy: Literal["wait", "idle", "defer"] | None = None
     slots: Annotated[int, Meta(ge=2, le=1 << 20)] = 1024
+    window: Annotated[int, Meta(ge=0)] = 0
+    commit: Annotated[int, Meta(ge=0)] = 0
+    workers: Annotated[int, Meta(ge=0, le=64)] = 0
 
     @property
     def pace(self) -> Profile:
@@ -87,6 +93,7 @@ class Qubit(msgspec.Struct, frozen=True):
     dem: stim.DetectorErrorModel
     measurements: int
     detectors: list[list[int]]
+    stream: StreamShape | None = None
 
     @property
     def observables(self) -> int:
@@ -129,11 +136,19 @@ def _qubit(path: Path, given: QubitSettings) -> Qubit:
     where = f"{path}: qubit {given.name}"
     if bool(given.circuit) == bool(given.dem):
         raise ValueError(f"{where}: give either its circuit or its dem, the name of a file")
+    if given.window and (not given.circuit or given.link != "rings" or given.kind != "matching"):
+        raise ValueError(f"{where}: a stream (window) needs a circuit, link rings and kind matching")
+    if given.window and not 0 < given.commit < given.window:
+        raise ValueError(
+            f"{where}: windows of {given.window} rounds advance by 1 to {given.window - 1} rounds (commit)"
+        )
     file = path.parent / (given.circuit or given.dem)
     try:
         if given.circuit:
             found = circuit_experiment(given.name, stim.Circuit.from_file(file))
-            return Qubit(given, found.dem, found.measurements, found.detectors)
+            return Qubit(
+                given, found.dem, found.measurements, found.detectors, stream_shape(found) if given.window else None
+            )
         dem = stim.DetectorErrorModel.from_file(file)
         return Qubit(given, dem, dem.num_detectors, [[one] for one in range(dem.num_detectors)])
     except (OSError, ValueError, IndexError) as error:  # Stim raises IndexError for a file that is not there
