@@ -53,6 +53,23 @@ std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, c
     return loaded;
 }
 
+std::unique_ptr<qdeck::Loaded> load_stream(const qdeck::Model &model, int32_t window, int32_t commit, int32_t workers) {
+    const qdeck::Maker matching = [](const qdeck::Model &part) { return std::make_unique<qdeck::Matching>(part); };
+    auto loaded = std::make_unique<qdeck::Loaded>();
+    if (workers > 0) {
+        const int32_t buffer = window - commit;
+        auto windows = std::make_shared<qdeck::ParallelWindows>(
+            model, qdeck::ParallelSettings{commit, std::max(commit, buffer), buffer}, matching);
+        loaded->stream = std::make_unique<qdeck::ParallelWindowStream>(*windows, workers, 0);
+        loaded->keeps = std::move(windows);
+    } else {
+        auto windows = std::make_shared<qdeck::Windows>(model, qdeck::WindowSettings{window, commit}, matching);
+        loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
+        loaded->keeps = std::move(windows);
+    }
+    return loaded;
+}
+
 std::vector<qdeck::Seating> seating(const std::string &name, int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy,
                                     const std::shared_ptr<Detectors> &detectors, int32_t observables,
                                     const std::shared_ptr<Compiled> &compiled, const Rows &shots, int64_t warm_ns,
@@ -127,19 +144,7 @@ void bind_host(nb::module_ &m) {
                               std::shared_ptr<Detectors> steady, std::shared_ptr<Detectors> last, int32_t observables,
                               const qdeck::Model &model, int32_t window, int32_t commit, int32_t workers) {
             nb::gil_scoped_release release;
-            const qdeck::Maker matching = [](const qdeck::Model &part) { return std::make_unique<qdeck::Matching>(part); };
-            auto loaded = std::make_unique<qdeck::Loaded>();
-            if (workers > 0) {
-                const int32_t buffer = window - commit;
-                auto windows = std::make_shared<qdeck::ParallelWindows>(
-                    model, qdeck::ParallelSettings{commit, std::max(commit, buffer), buffer}, matching);
-                loaded->stream = std::make_unique<qdeck::ParallelWindowStream>(*windows, workers, 0);
-                loaded->keeps = std::move(windows);
-            } else {
-                auto windows = std::make_shared<qdeck::Windows>(model, qdeck::WindowSettings{window, commit}, matching);
-                loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
-                loaded->keeps = std::move(windows);
-            }
+            auto loaded = load_stream(model, window, commit, workers);
             qdeck::Seating seating = qdeck::seat_stream({first, steady, last}, observables, std::move(loaded));
             seating.name = name;
             seating.decoder = decoder;
@@ -169,6 +174,11 @@ void bind_host(nb::module_ &m) {
             return self.slot(place).stage(load(compiled, defects, warm_ns));
         }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Like `swap`, but it takes over when the controller asks for it; False if too many wait already.")
+        .def("swap_stream", [](Host &self, int32_t place, const qdeck::Model &model, int32_t window, int32_t commit) {
+            nb::gil_scoped_release release;
+            return self.slot(place).offer(load_stream(model, window, commit, 0));
+        }, "place"_a, "model"_a, "window"_a, "commit"_a,
+             "Offer other weights for a stream with the same windows, on the loop itself; the epoch from which they count.")
         .def("epoch", [](Host &self, int32_t place) { return self.slot(place).epoch(); }, "place"_a)
         .def("collect", [](Host &self, int32_t place) { return self.slot(place).collect(); }, "place"_a,
              nb::call_guard<nb::gil_scoped_release>(), "Delete the decoders that the loop has let go of; how many.")

@@ -347,12 +347,13 @@ bool Host::serve(Channel &channel) noexcept {
     return served > 0;
 }
 
-// A decoder that waits to take over does so before the first enqueue of a volume, and not before: answers to requests in
+// A decoder that waits to take over does so before the first enqueue of a volume (windows of a stream: before any), and
+// not before: answers to requests in
 // between still carry the epoch of the decoder that found them.
 void Host::swap(Channel &channel, Bytes frame) noexcept {
     for (const auto &seat : channel.seats) {
         Probe &probe = *seat->seating.probe;
-        if (!probe.slot().pending() || !seat->seating.patch->at_boundary()) continue;
+        if (!probe.slot().pending() || !(seat->seating.patch->at_boundary() || probe.joins())) continue;
         Request request;
         if (parse(frame, request) != Fault::none || request.function == static_cast<uint32_t>(Function::get_corrections))
             continue;

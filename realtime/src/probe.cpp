@@ -73,9 +73,11 @@ Committed StreamProbe::close(std::span<const int32_t> defects) noexcept {
 }
 
 void StreamProbe::swap(Patch &patch) noexcept {
-    if (!slot_.take()) return;
+    auto &stream = static_cast<StreamPatch &>(patch);
+    const bool running = !stream.at_boundary();
+    if (!slot_.take([&](Loaded &old, Loaded &fresh) { return !running || fresh.stream->adopt(*old.stream); })) return;
     live_ = slot_.current().stream.get();
-    static_cast<StreamPatch &>(patch).use(*this, epoch());
+    stream.use(*this, epoch());
 }
 
 }  // namespace qdeck

@@ -19,8 +19,9 @@ public:
     explicit Probe(std::unique_ptr<Loaded> first) noexcept : slot_(std::move(first)) {}
     virtual ~Probe() = default;
 
-    // Between two volumes of `patch`, when `slot().pending()`.
+    // Between two volumes of `patch`, when `slot().pending()`; where it `joins`, also while a stream runs.
     virtual void swap(Patch &patch) noexcept = 0;
+    virtual bool joins() const noexcept { return false; }
     virtual bool endless() const noexcept { return false; }
     // Whether the last volume can be decoded again: its defects are at hand.
     virtual bool again() const noexcept { return false; }
@@ -76,6 +77,7 @@ public:
     Committed close(std::span<const int32_t> defects) noexcept override;
 
     bool endless() const noexcept override { return true; }
+    bool joins() const noexcept override { return live_->adopts(); }
     void swap(Patch &patch) noexcept override;
 
 private:

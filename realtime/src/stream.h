@@ -24,6 +24,10 @@ public:
     virtual Committed round(std::span<const int32_t> defects) noexcept = 0;
     // The last round (the detectors that a transversal readout completes): everything becomes final.
     virtual Committed close(std::span<const int32_t> defects) noexcept = 0;
+    // Go on in place of `old` between two rounds, with other weights: all that is not committed comes over. False: the two
+    // are not alike. `old` stays as it was.
+    virtual bool adopt(const StreamDecoder &) noexcept { return false; }
+    virtual bool adopts() const noexcept { return false; }  // whether it ever does
 };
 
 }  // namespace qdeck

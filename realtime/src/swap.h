@@ -1,5 +1,5 @@
-// Hot swap: a decoder that another thread built and warmed takes over between two volumes, and the old one is deleted by
-// that thread or another, never by the loop.
+// Hot swap: a decoder that another thread built and warmed takes over between two volumes, or two rounds of a stream, and
+// the old one is deleted by that thread or another, never by the loop.
 //
 // A new decoder is either offered (it takes over at the next boundary) or staged (it takes over at the boundary after the
 // controller asked for it, in a frame between its rounds).
@@ -42,8 +42,16 @@ public:
     bool pending() const noexcept { return pending_.load(std::memory_order_relaxed) != nullptr; }
     // Between two volumes: takes what was offered. True if the decoder changed. No lock, no allocation, no system call.
     bool take() noexcept {
+        return take([](Loaded &, Loaded &) { return true; });
+    }
+    // The same while a stream runs: `hand_over(old, fresh)` says whether the fresh one can go on, or is dropped.
+    template <class HandOver> bool take(HandOver hand_over) noexcept {
         Loaded *const fresh = pending_.exchange(nullptr, std::memory_order_acquire);
         if (!fresh) return false;
+        if (!hand_over(*current_, *fresh)) {
+            retire(fresh);
+            return false;
+        }
         retire(std::exchange(current_, fresh));
         epoch_.store(fresh->epoch, std::memory_order_release);
         return true;

@@ -103,6 +103,26 @@ void Stream::begin(int64_t layers) noexcept {
     enter(windows.start, *starting, 0);
 }
 
+bool Stream::adopt(const Stream &old) noexcept {
+    const Windows &others = old.windows;
+    if (windows.span != others.span || windows.settings.commit != others.settings.commit ||
+        windows.head != others.head || windows.layer_width != others.layer_width || open.size() != old.open.size())
+        return false;
+    expected = old.expected;
+    std::copy_n(old.open.begin(), old.open_count, open.begin());
+    open_count = old.open_count;
+    frame = old.frame;
+    quality = old.quality;
+    state = old.state;
+    if (old.part == &others.start)
+        enter(windows.start, *starting, old.from);
+    else if (old.part == &others.middle)
+        enter(windows.middle, *running, old.from);
+    else
+        enter(windows.end, *ending, old.from);
+    return true;
+}
+
 // Begin a part at a layer, with all defects that are open; the end instead, where it is known to be near.
 void Stream::enter(const Part &next, Decoder &with, int64_t at) noexcept {
     const bool last = expected >= windows.least() && at + windows.span >= expected;

@@ -74,6 +74,8 @@ public:
     void begin(int64_t layers = 0) noexcept;
     // The next layer: its defects by rank, each once; `last` ends the stream. Decodes a window when one is full.
     void add(std::span<const int32_t> ranks, bool last = false) noexcept;
+    // Go on where `old` is, with other weights: its open defects are looked at anew. False: its windows are others.
+    bool adopt(const Stream &old) noexcept;
     // After the last layer the answer for the whole stream, before that what is committed. Its weight is not known (0).
     // `failed`: a window could not be decoded, or the stream was shorter than Windows::least.
     Answer answer() const noexcept { return {frame, 0.0, quality}; }

@@ -22,6 +22,12 @@ public:
         return committed();
     }
 
+    bool adopts() const noexcept override { return true; }
+    bool adopt(const StreamDecoder &old) noexcept override {
+        const auto *other = dynamic_cast<const WindowStream *>(&old);
+        return other && stream_.adopt(other->stream_);
+    }
+
 private:
     Committed committed() const noexcept {
         const Answer answer = stream_.answer();

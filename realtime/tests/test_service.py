@@ -103,16 +103,20 @@ def test_a_stream_without_end(tmp_path: Path, surface: Surface) -> None:
     shots = exp.sample(40, seed=5)
     expected, _ = exp.expected(shots)
     assert expected.any()
+    noisier = surface(3, 6e-3, 20).detector_error_model(decompose_errors=True)
     with Service(*load(tmp_path / "host.toml")) as service, Control(service.socket) as host:
         client = Client(RingLink(host.rings("endless")))
         for volume, mask in zip(shots.measurements, expected, strict=True):
             *rounds, readout = np.split(volume, np.cumsum(exp.round_bits)[:-1])
             for number, bits in enumerate(rounds):
                 client.enqueue(0, number, bits)
+                if number == 9:  # new weights in mid-stream
+                    swapped = host.swap("endless", noisier)
             assert client.enqueue(0, len(rounds), readout, push=True, close=True).bits(1)[0] == mask
             client.reset(0)
-        with pytest.raises(ValueError, match="one stream without end"):
-            host.swap("endless", exp.dem)
+        assert client.stats(0)["epoch"] == swapped == 40
+        with pytest.raises(ValueError, match="only weights of matching"):
+            host.swap("endless", noisier, "union-find")
 
 
 def test_prometheus_finds_its_figures(service: Service) -> None:

@@ -486,6 +486,11 @@ class Host:
         Like `swap`, but it takes over when the controller asks for it; False if too many wait already.
         """
 
+    def swap_stream(self, place: int, model: Model, window: int, commit: int) -> int:
+        """
+        Offer other weights for a stream with the same windows, on the loop itself; the epoch from which they count.
+        """
+
     def epoch(self, place: int) -> int: ...
 
     def collect(self, place: int) -> int:

@@ -214,8 +214,6 @@ class Service:
         """
         with self._lock:
             seat = self._found(name)
-            if seat.qubit.stream:
-                raise ValueError(f"qubit {name} is one stream without end; only decoders of volumes can be swapped")
             before = seat.qubit.dem
             for what in ("num_detectors", "num_observables"):
                 if getattr(dem, what) != getattr(before, what):
@@ -225,10 +223,23 @@ class Service:
                     )
             qubit = msgspec.structs.replace(seat.qubit, dem=dem)
             kind = kind or seat.kind
-            epoch: int = self._host.swap(seat.place, compiled_of(kind, dem), qubit.warm())
+            epoch: int = (
+                self._swap_stream(seat, qubit, kind)
+                if qubit.stream
+                else self._host.swap(seat.place, compiled_of(kind, dem), qubit.warm())
+            )
             self._host.collect(seat.place)
             seat.qubit, seat.kind = qubit, kind
             return epoch
+
+    def _swap_stream(self, seat: _Seat, qubit: Qubit, kind: Kind) -> int:
+        given = qubit.settings
+        if kind != "matching" or given.workers:
+            raise ValueError(
+                f"{given.name} is a stream: only weights of matching on the loop itself (workers = 0) change"
+            )
+        epoch: int = self._host.swap_stream(seat.place, model_of(qubit.dem), given.window, given.commit)
+        return epoch
 
     def _found(self, name: str) -> _Seat:
         if name not in self._seats:

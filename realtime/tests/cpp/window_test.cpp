@@ -216,8 +216,44 @@ static void misuse() {
     CHECK(stream->answer().quality == Quality::heuristic && stream->progress().committed == 30);
 }
 
+// A stream that is handed from decoder to decoder between its rounds is decoded as if by one.
+static void adopting() {
+    const Model model = graphs::repetition(5, 59, 0.02, 0.02, 0.005);
+    const Layers layers(model);
+    const Windows windows(model, {10, 5}, matching), same(model, {10, 5}, matching), other(model, {12, 3}, matching);
+    std::mt19937_64 random(3);
+    int flips = 0;
+    for (int shot = 0; shot < 2000; shot++) {
+        std::vector<std::vector<int32_t>> ranks(static_cast<size_t>(layers.count()));
+        for (const int32_t defect : graphs::sample(model, random).defects) {
+            const auto &members = layers.members[static_cast<size_t>(model.layer[static_cast<size_t>(defect)])];
+            ranks[static_cast<size_t>(model.layer[static_cast<size_t>(defect)])].push_back(
+                static_cast<int32_t>(std::find(members.begin(), members.end(), defect) - members.begin()));
+        }
+        auto one = windows.stream(), now = windows.stream(), next = same.stream(), stranger = other.stream();
+        one->begin();
+        now->begin();
+        for (size_t layer = 0; layer < ranks.size(); layer++) {
+            const bool last = layer + 1 == ranks.size();
+            one->add(ranks[layer], last);
+            now->add(ranks[layer], last);
+            if (!last && random() % 8 == 0) {
+                CHECK(!stranger->adopt(*now));
+                CHECK(next->adopt(*now));
+                CHECK(next->progress().open == now->progress().open);
+                std::swap(now, next);
+            }
+        }
+        CHECK(now->answer().quality == Quality::exact && now->answer().observables == one->answer().observables);
+        CHECK(now->progress().resolved == one->progress().resolved && now->progress().open == 0);
+        flips += now->answer().observables != 0;
+    }
+    CHECK(flips > 100);
+}
+
 int main() {
     stretches();
+    adopting();
     refusals();
     accuracy(union_find, Quality::heuristic);
     accuracy(matching, Quality::exact);
