@@ -157,7 +157,7 @@ class Service:
         finally:
             os.umask(before)
         self._door.listen()
-        threading.Thread(target=self._welcome, name="control", daemon=True).start()
+        threading.Thread(target=self._welcome, args=(self._door,), name="control", daemon=True).start()
         if self.settings.metrics:
             self._pages = _pages(self.settings)
             threading.Thread(target=self._pages.serve_forever, name="metrics", daemon=True).start()
@@ -248,10 +248,10 @@ class Service:
 
     # -- the socket -------------------------------------------------------------------------------------------------
 
-    def _welcome(self) -> None:
+    def _welcome(self, door: socket.socket) -> None:
         while not self._stop.is_set():
             try:
-                connection, _ = self._door.accept()  # type: ignore[union-attr]
+                connection, _ = door.accept()
             except OSError:
                 return
             threading.Thread(target=self._talk, args=(connection,), name="client", daemon=True).start()
