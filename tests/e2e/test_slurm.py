@@ -51,6 +51,8 @@ def waits(site: Quantum, job: int, why: str) -> None:
     site.slurm.until(lambda: held(site, job), 15, f"job {job} is not held")
     rows = site.qdeck("slurm", "status", str(job), user=site.slurm.job(job)["user_name"])["jobs"]
     assert rows[0]["state"] == "PENDING" and why in rows[0]["why"], rows
+    seen = lambda: site.slurm.run("squeue", "-h", "-o", "%k", "-j", job).stdout  # noqa: E731
+    site.slurm.until(lambda: seen().startswith("qdeck: ") and why in seen(), 15, f"squeue does not say why: {seen()}")
 
 
 def held(site: Quantum, job: int) -> bool:

@@ -313,6 +313,9 @@ class Controller(Queue):
     def remarks(self, job: str) -> str:
         return next((each.comment for each in self.list.values() if each.handle == job), "")
 
+    def said(self, job: str) -> str:
+        return next((each.said for each in self.list.values() if each.handle == job), "")
+
     def _run(self, *command: str) -> bytes:
         self._alive()
         self.told.append(command)
@@ -323,6 +326,8 @@ class Controller(Queue):
         for word in command:
             if word.startswith("AdminComment=") and command[0] == "scontrol":
                 self._set(command[2].removeprefix("JobId="), admin_comment=word.removeprefix("AdminComment="))
+            if word.startswith("Comment="):
+                self._set(command[2].removeprefix("JobId="), said=word.removeprefix("Comment="))
         return b""
 
     def _set(self, handle: str, **fields: Any) -> None:
@@ -385,7 +390,7 @@ def test_a_start_waits_for_a_daemon_that_restarts_and_then_lets_slurm_queue_the_
     assert rig.hook.prolog(STARTS) == 0 and rig.now == 1002.0
     rig.daemon.away = True
     assert rig.hook.prolog(STARTS) == 1 and rig.now <= 1002.0 + 5.0
-    assert [command[1] for command in rig.queue.told] == ["notify", "update"]  # told, and not held
+    assert [command[1] for command in rig.queue.told] == ["notify", "update", "update"]  # told, and not held
 
 
 @pytest.mark.parametrize(
@@ -405,6 +410,7 @@ def test_a_start_that_is_turned_away_holds_the_job_with_the_reason(
     assert rig.hook.prolog(STARTS) == 1
     assert rig.queue.list[7].priority == 0 and rig.queue.list[7].comment.startswith("mine ")
     assert remark.read(rig.queue.list[7].comment, kind) == str(error)
+    assert rig.queue.list[7].said == f"qdeck: {error}"
     assert rig.hook.prolog({**STARTS, f"{OPTION}qpu_class": "best"}) == 1
 
 
@@ -633,6 +639,18 @@ def test_a_heterogeneous_job_waits_for_all_its_qpus(rig: Rig) -> None:
     assert not rig.agent.look().eventful
     rig.daemon.status["other"] = "online"
     assert rig.agent.look().let_go == ["6"] and rig.queue.list[7].comment == ""
+
+
+def test_a_waiting_job_says_why_where_squeue_shows_it(rig: Rig) -> None:
+    rig.daemon.status["emu"] = "calibrating"
+    rig.add(7)
+    rig.add(8, said="for my thesis")
+    rig.agent.look()
+    assert rig.queue.list[7].said == "qdeck: emu is calibrating" and rig.queue.list[8].said == "for my thesis"
+    assert not rig.agent.look().eventful
+    rig.daemon.status["emu"] = "online"
+    rig.agent.look()
+    assert rig.queue.list[7].said == "" and rig.queue.list[8].said == "for my thesis"
 
 
 def test_a_component_that_is_turned_away_holds_its_heterogeneous_job(rig: Rig) -> None:

@@ -142,6 +142,7 @@ class Agent:
                 self._queue.soon(job.handle)  # all components of a heterogeneous job
         if text != job.comment:
             self._queue.comment(job.record, text)
+        self._queue.explain(job.record, job.said, why)
         if why and not (job.held and job.state_reason == "JobHeldAdmin"):
             # job_submit.lua can only hold as the user would, who could let it go
             self._queue.hold(job.handle)

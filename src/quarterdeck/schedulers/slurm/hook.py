@@ -124,12 +124,14 @@ class Hook:
         return 1
 
     def _say(self, job: str, kind: remark.Kind, error: QuarterdeckError) -> None:
-        """To its srun or salloc, if it has one, and in its AdminComment, by which the agent knows it."""
+        """To its srun or salloc; in its AdminComment, by which the agent knows it; in its Comment, for squeue."""
         print(f"job {job} does not start: {_line(error)}")
         with suppress(QuarterdeckError):
             self._queue.tell(job, f"quarterdeck: {_line(error)}")
         with suppress(QuarterdeckError):
             self._queue.comment(job, remark.write(self._queue.remarks(job), kind, str(error)))
+        with suppress(QuarterdeckError):
+            self._queue.explain(job, self._queue.said(job), str(error))
 
     def epilog(self, environ: Mapping[str, str]) -> int:
         """Take a job's QPUs back, and write what it used where Slurm can keep it."""

@@ -17,6 +17,8 @@ OVER = frozenset({
     "REVOKED",
 })  # fmt: skip
 _UNLIMITED = 4294967294
+SAYS = "qdeck: "
+"""How a Comment begins that tells why a job waits."""
 PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -44,6 +46,7 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
     state_reason: str = ""
     priority: Number = 0
     admin_comment: str | None = ""
+    comment: str | None = ""
     tres_per_node: str | None = ""
     array_job_id: Number = 0
     array_task_id: Number = None
@@ -53,7 +56,10 @@ class _Told(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
-    """A job in Slurm's queue; only what is used here. `time_limit` is in minutes, None for none."""
+    """A job in Slurm's queue; only what is used here. `time_limit` is in minutes, None for none.
+
+    `said` is its Comment, which `squeue -o %k` shows: its user's, or why it waits.
+    """
 
     job_id: int
     job_state: str
@@ -65,6 +71,7 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
     state_reason: str = ""
     priority: int = 0
     admin_comment: str | None = ""
+    said: str = ""
     tres_per_node: str | None = ""
     array_job_id: int = 0
     array_task_id: int | None = None
@@ -80,7 +87,8 @@ class SlurmJob(msgspec.Struct, frozen=True, kw_only=True):
         return SlurmJob(
             job_id=told.job_id, job_state=shown, user_name=told.user_name, partition=told.partition, qos=told.qos,
             account=told.account, time_limit=_whole(told.time_limit), state_reason=told.state_reason,
-            priority=_whole(told.priority) or 0, admin_comment=told.admin_comment, tres_per_node=told.tres_per_node,
+            priority=_whole(told.priority) or 0, admin_comment=told.admin_comment,
+            said=told.comment or "", tres_per_node=told.tres_per_node,
             array_job_id=_whole(told.array_job_id) or 0, array_task_id=_whole(told.array_task_id),
             het_job_id=_whole(told.het_job_id) or 0, start_time=_whole(told.start_time) or 0,
             restart_cnt=_whole(told.restart_cnt) or 0,
@@ -187,10 +195,26 @@ class Queue:
         """Write its AdminComment. Slurm 22.05 refuses once the job has ended."""
         self._run("scontrol", "update", f"JobId={job}", f"AdminComment={text}")
 
+    def explain(self, job: str, said: str, why: str) -> None:
+        """Tell in its Comment, which its user reads in squeue, why it waits; empty once it does not.
+
+        `said` is what is there; what its user wrote stays.
+        """
+        text = SAYS + " ".join(why.split()) if why else ""
+        if said != text and (not said or said.startswith(SAYS)):
+            self._run("scontrol", "update", f"JobId={job}", f"Comment={text}")
+
     def remarks(self, job: str) -> str:
         """Its AdminComment."""
+        return self._field(job, "AdminComment")
+
+    def said(self, job: str) -> str:
+        """Its Comment."""
+        return self._field(job, "Comment")
+
+    def _field(self, job: str, name: str) -> str:
         text = self._run("scontrol", "show", "job", job).decode(errors="replace")
-        found = re.search(r"^\s*AdminComment=(.*)$", text, re.MULTILINE)
+        found = re.search(rf"^\s*{name}=(.*)$", text, re.MULTILINE)
         return found[1].strip() if found else ""
 
     def account(self, job: str, text: str) -> None:
