@@ -302,7 +302,7 @@ def test_a_job_that_is_queued_again_gets_a_new_session(site: Quantum) -> None:
     site.slurm.until(lambda: not site.open_jobs(), 20, "it keeps its QPU")
     queued = lambda: (site.slurm.state(job), site.slurm.job(job)["restart_cnt"]) == ("PENDING", 1)  # noqa: E731
     site.slurm.until(queued, 20, "it is not queued again")
-    site.slurm.root("scontrol", "update", f"jobid={job}", "StartTime=now")  # Slurm lets it wait for two minutes
+    site.slurm.root("scontrol", "update", f"jobid={job}", "StartTime=now+2")  # Slurm: in two minutes
     assert site.slurm.ended(job) == "COMPLETED"
     told = site.contract.job(f"slurm:qtest:{job}")
     assert told.session != first and told.usage is not None and told.usage.shots == 20

@@ -531,8 +531,8 @@ def test_a_job_that_slurm_queued_again_need_not_wait_for_two_minutes(rig: Rig) -
     rig.add(8, restart_cnt=1, start_time=1120, state_reason="BeginTime")  # preempted
     rig.add(9, restart_cnt=0, start_time=1120, state_reason="BeginTime")  # its user's --begin
     rig.agent.look()
-    assert [command for command in rig.queue.told if "StartTime=now" in command] == [
-        ("scontrol", "update", "JobId=7", "StartTime=now")
+    assert [command for command in rig.queue.told if "StartTime=now+2" in command] == [
+        ("scontrol", "update", "JobId=7", "StartTime=now+2")
     ]
 
 

@@ -188,8 +188,12 @@ class Queue:
         self._run("scontrol", "release", job)
 
     def soon(self, job: str) -> None:
-        """Let a job that was queued again start at once, not in two minutes."""
-        self._run("scontrol", "update", f"JobId={job}", "StartTime=now")
+        """Let a job that was queued again start in two seconds, not in two minutes.
+
+        Not at once: a node whose slurmd was told to kill the job refuses credentials of that same second for good
+        ("already killed, do not launch batch job"), and the job fails.
+        """
+        self._run("scontrol", "update", f"JobId={job}", "StartTime=now+2")
 
     def comment(self, job: str, text: str) -> None:
         """Write its AdminComment. Slurm 22.05 refuses once the job has ended."""
