@@ -70,20 +70,23 @@ std::unique_ptr<qdeck::Loaded> load_stream(const qdeck::Model &model, int32_t wi
     return loaded;
 }
 
-std::vector<qdeck::Seating> seating(const std::string &name, int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy,
-                                    const std::shared_ptr<Detectors> &detectors, int32_t observables,
-                                    const std::shared_ptr<Compiled> &compiled, const Rows &shots, int64_t warm_ns,
-                                    qdeck::Losses losses = {}) {
-    const qdeck::Defects defects = defects_of(shots);
-    nb::gil_scoped_release release;
-    qdeck::Seating made = qdeck::seat_volumes(detectors, observables, load(compiled, defects, warm_ns), std::move(losses));
-    made.name = name;
-    made.decoder = decoder;
-    made.cycle_ns = cycle_ns;
-    made.budget_ns = budget_ns;
-    made.policy = static_cast<uint64_t>(policy);
+// What a qubit's controller keeps and expects.
+struct Terms {
+    std::string name;
+    int64_t decoder, cycle_ns, budget_ns;
+    int policy;
+};
+
+// The seating is used up.
+std::vector<qdeck::Seating> seated(const Terms &terms, qdeck::Seating &seating) {
+    if (!seating.patch) throw std::invalid_argument("this qubit has its place already: make another seating");
+    seating.name = terms.name;
+    seating.decoder = terms.decoder;
+    seating.cycle_ns = terms.cycle_ns;
+    seating.budget_ns = terms.budget_ns;
+    seating.policy = static_cast<uint64_t>(terms.policy);
     std::vector<qdeck::Seating> seats;
-    seats.push_back(std::move(made));
+    seats.push_back(std::move(seating));
     return seats;
 }
 
@@ -107,58 +110,51 @@ void bind_host(nb::module_ &m) {
             new (self) qdeck::Wishes{core, fifo, lock, shallow};
         }, "core"_a = -1, "fifo"_a = 0, "lock"_a = false, "shallow"_a = false);
 
+    nb::class_<Terms>(m, "Terms", "What a qubit's controller keeps and expects; `decoder` is its id in frames.")
+        .def("__init__", [](Terms *self, std::string name, int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy) {
+            new (self) Terms{std::move(name), decoder, cycle_ns, budget_ns, policy};
+        }, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a);
+
+    nb::class_<qdeck::Seating>(m, "Seating", "A logical qubit with its decoder, ready to be given a place at a host.");
+    m.def("seat_volumes", [](std::shared_ptr<Detectors> detectors, int32_t observables, std::shared_ptr<Compiled> compiled,
+                             const Rows &shots, int64_t warm_ns, std::vector<std::vector<int32_t>> lost,
+                             std::vector<std::vector<int32_t>> heralds) {
+        const qdeck::Defects defects = defects_of(shots);
+        nb::gil_scoped_release release;
+        return qdeck::seat_volumes(std::move(detectors), observables, load(compiled, defects, warm_ns),
+                                   {std::move(lost), std::move(heralds)});
+    }, "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, nb::kw_only(), "warm_ns"_a = 2'000'000,
+          "lost"_a = nb::list(), "heralds"_a = nb::list(),
+          "A qubit of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as for "
+          "VolumePatch.");
+    m.def("seat_stream", [](std::shared_ptr<Detectors> first, std::shared_ptr<Detectors> steady,
+                            std::shared_ptr<Detectors> last, int32_t observables, const qdeck::Model &model, int32_t window,
+                            int32_t commit, int32_t workers) {
+        return qdeck::seat_stream({std::move(first), std::move(steady), std::move(last)}, observables,
+                                  load_stream(model, window, commit, workers));
+    }, "first"_a, "steady"_a, "last"_a, "observables"_a, nb::kw_only(), "model"_a, "window"_a, "commit"_a, "workers"_a = 0,
+          nb::call_guard<nb::gil_scoped_release>(),
+          "A qubit that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or parallel "
+          "ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`).");
+
     nb::class_<Host>(m, "Host", "The real-time loop.")
         .def("__init__", [](Host *self, const qdeck::Wishes &wishes, const std::string &ledger, int32_t patches,
                             int32_t records, int64_t gap_ns, int64_t spin_ns, int64_t nap_ns, int64_t wake_early_ns) {
             new (self) Host({wishes, ledger, patches, records, gap_ns, spin_ns, nap_ns, wake_early_ns, 64});
         }, nb::kw_only(), "wishes"_a = qdeck::Wishes{}, "ledger"_a = "", "patches"_a = 16, "records"_a = 4096,
              "gap_ns"_a = 2'000, "spin_ns"_a = -1, "nap_ns"_a = 50'000, "wake_early_ns"_a = 60'000)
-        .def("add", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder, int64_t cycle_ns,
-                       int64_t budget_ns, int policy, std::shared_ptr<Detectors> detectors, int32_t observables,
-                       std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns,
-                       std::vector<std::vector<int32_t>> lost, std::vector<std::vector<int32_t>> heralds) {
-            auto seats = seating(name, decoder, cycle_ns, budget_ns, policy, detectors, observables, compiled, shots, warm_ns,
-                                 {std::move(lost), std::move(heralds)});
-            nb::gil_scoped_release release;
-            return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
+        .def("add", [](Host &self, const qdeck::RingFile &rings, const Terms &terms, qdeck::Seating &seating) {
+            return self.add(std::make_unique<qdeck::RingTransport>(rings), seated(terms, seating),
                             rings.shape(qdeck::Way::up).wakes)[0];
-        }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "detectors"_a,
-             "observables"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
-             "lost"_a = nb::list(), "heralds"_a = nb::list(),
-             "Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as "
-             "for VolumePatch. Returns its place.")
-        .def("add_udp", [](Host &self, const std::string &host, uint16_t port, uint32_t stride, const std::string &name,
-                           int64_t decoder, int64_t cycle_ns, int64_t budget_ns, int policy,
-                           std::shared_ptr<Detectors> detectors, int32_t observables, std::shared_ptr<Compiled> compiled,
-                           const Rows &shots, int64_t warm_ns) {
-            auto seats = seating(name, decoder, cycle_ns, budget_ns, policy, detectors, observables, compiled, shots, warm_ns);
+        }, "rings"_a, "terms"_a, "seating"_a, nb::call_guard<nb::gil_scoped_release>(),
+             "Give a qubit its place, which is returned. The seating is used up.")
+        .def("add_udp", [](Host &self, const std::string &host, uint16_t port, uint32_t stride, const Terms &terms,
+                           qdeck::Seating &seating) {
             auto link = std::make_unique<qdeck::UdpTransport>(qdeck::UdpSettings{host, port, stride, qdeck::Padding::mirror});
             const uint16_t bound = link->port();
-            nb::gil_scoped_release release;
-            return std::pair(self.add(std::move(link), std::move(seats))[0], bound);
-        }, "host"_a, "port"_a, "stride"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a,
-             "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
+            return std::pair(self.add(std::move(link), seated(terms, seating))[0], bound);
+        }, "host"_a, "port"_a, "stride"_a, "terms"_a, "seating"_a, nb::call_guard<nb::gil_scoped_release>(),
              "The same behind a UDP endpoint of its own. Returns its place, and the port.")
-        .def("add_stream", [](Host &self, const qdeck::RingFile &rings, const std::string &name, int64_t decoder,
-                              int64_t cycle_ns, int64_t budget_ns, int policy, std::shared_ptr<Detectors> first,
-                              std::shared_ptr<Detectors> steady, std::shared_ptr<Detectors> last, int32_t observables,
-                              const qdeck::Model &model, int32_t window, int32_t commit, int32_t workers) {
-            nb::gil_scoped_release release;
-            auto loaded = load_stream(model, window, commit, workers);
-            qdeck::Seating seating = qdeck::seat_stream({first, steady, last}, observables, std::move(loaded));
-            seating.name = name;
-            seating.decoder = decoder;
-            seating.cycle_ns = cycle_ns;
-            seating.budget_ns = budget_ns;
-            seating.policy = static_cast<uint64_t>(policy);
-            std::vector<qdeck::Seating> seats;
-            seats.push_back(std::move(seating));
-            return self.add(std::make_unique<qdeck::RingTransport>(rings), std::move(seats),
-                            rings.shape(qdeck::Way::up).wakes)[0];
-        }, "rings"_a, nb::kw_only(), "name"_a, "decoder"_a, "cycle_ns"_a, "budget_ns"_a, "policy"_a, "first"_a, "steady"_a,
-             "last"_a, "observables"_a, "model"_a, "window"_a, "commit"_a, "workers"_a = 0,
-             "Seat a patch that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or "
-             "parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`). Returns its place.")
         .def("remove", &Host::remove, nb::call_guard<nb::gil_scoped_release>(), "place"_a)
         .def("start", &Host::start, nb::call_guard<nb::gil_scoped_release>())
         .def("stop", &Host::stop, nb::call_guard<nb::gil_scoped_release>())

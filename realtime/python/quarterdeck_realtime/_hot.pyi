@@ -450,24 +450,37 @@ class Wishes:
 
     def __init__(self, core: int = -1, fifo: int = 0, lock: bool = False, shallow: bool = False) -> None: ...
 
+class Terms:
+    """
+    What a qubit's controller keeps and expects; `decoder` is its id in frames.
+    """
+
+    def __init__(self, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int) -> None: ...
+
+class Seating:
+    """A logical qubit with its decoder, ready to be given a place at a host."""
+
+def seat_volumes(detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], *, warm_ns: int = 2000000, lost: Sequence[Sequence[int]] = [], heralds: Sequence[Sequence[int]] = []) -> Seating:
+    """
+    A qubit of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as for VolumePatch.
+    """
+
+def seat_stream(first: Detectors, steady: Detectors, last: Detectors, observables: int, *, model: Model, window: int, commit: int, workers: int = 0) -> Seating:
+    """
+    A qubit that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`).
+    """
+
 class Host:
     """The real-time loop."""
 
     def __init__(self, *, wishes: Wishes = ..., ledger: str = '', patches: int = 16, records: int = 4096, gap_ns: int = 2000, spin_ns: int = -1, nap_ns: int = 50000, wake_early_ns: int = 60000) -> None: ...
 
-    def add(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000, lost: Sequence[Sequence[int]] = [], heralds: Sequence[Sequence[int]] = []) -> int:
-        """
-        Seat a patch of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as for VolumePatch. Returns its place.
-        """
+    def add(self, rings: Rings, terms: Terms, seating: Seating) -> int:
+        """Give a qubit its place, which is returned. The seating is used up."""
 
-    def add_udp(self, host: str, port: int, stride: int, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], warm_ns: int = 2000000) -> tuple[int, int]:
+    def add_udp(self, host: str, port: int, stride: int, terms: Terms, seating: Seating) -> tuple[int, int]:
         """
         The same behind a UDP endpoint of its own. Returns its place, and the port.
-        """
-
-    def add_stream(self, rings: Rings, *, name: str, decoder: int, cycle_ns: int, budget_ns: int, policy: int, first: Detectors, steady: Detectors, last: Detectors, observables: int, model: Model, window: int, commit: int, workers: int = 0) -> int:
-        """
-        Seat a patch that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`). Returns its place.
         """
 
     def remove(self, place: int) -> None: ...

@@ -19,7 +19,6 @@ from quarterdeck_realtime.status import CAUSES, HostStatus, Ledger, Miss
 
 __all__ = ["Block", "ClosedLoop", "Side", "causes_of"]
 
-POLICIES = ("wait", "idle", "defer")
 NO_REACTION = np.iinfo(np.uint32).max
 STRETCH_NS = 10_000_000  # without a pause: long before the kernel takes the core from a real-time thread
 PAUSE_NS = 2_000_000
@@ -135,23 +134,11 @@ class ClosedLoop:
         """Seat a patch; returns its number. `warm`: shots to warm its decoder with."""
         widest = max(experiment.round_bits)
         stride = -(-(80 + (widest if experiment.lost else widest // 8)) // 64) * 64
-        rings = _hot.Rings(slots, stride)
-        place: int = self.host.add(
-            rings,
-            name=name,
-            decoder=len(self.seats),
-            cycle_ns=round(self.profile.cycle_us * 1e3),
-            budget_ns=round(self.profile.budget_us * 1e3),
-            policy=POLICIES.index(self.profile.policy),
-            detectors=_hot.Detectors(experiment.measurements, experiment.detectors),
-            observables=max(1, len(experiment.readouts)),
-            compiled=compiled,
-            shots=warm.detections,
-            heralds=experiment.heralds,
-            lost=experiment.lost,
-        )
-        self.seats.append((rings, experiment, place))
-        return place
+        seating = _hot.seat_volumes(
+            _hot.Detectors(experiment.measurements, experiment.detectors), max(1, len(experiment.readouts)), compiled,
+            warm.detections, heralds=experiment.heralds, lost=experiment.lost,
+        )  # fmt: skip
+        return self._place(name, experiment, _hot.Rings(slots, stride), seating)
 
     def seat_stream(
         self, name: str, exp: Experiment, window: int, commit: int, slots: int = 1024, workers: int = 0
@@ -161,24 +148,16 @@ class ClosedLoop:
         With `workers` the windows are parallel ones, on so many threads beside the loop.
         """
         shape = stream_shape(exp)
-        rings = _hot.Rings(slots, -(-(80 + shape.closing_bits // 8) // 64) * 64)
-        place: int = self.host.add_stream(
-            rings,
-            name=name,
-            decoder=len(self.seats),
-            cycle_ns=round(self.profile.cycle_us * 1e3),
-            budget_ns=round(self.profile.budget_us * 1e3),
-            policy=POLICIES.index(self.profile.policy),
-            first=_hot.Detectors(shape.round_bits, shape.first),
-            steady=_hot.Detectors(shape.round_bits, shape.steady, shape.reach),
-            last=_hot.Detectors(shape.closing_bits, shape.last, shape.reach),
-            observables=max(1, len(exp.readouts)),
-            model=model_of(exp.dem),
-            window=window,
-            commit=commit,
-            workers=workers,
-        )
-        self.seats.append((rings, exp, place))
+        seating = _hot.seat_stream(
+            *shape.compiled(), max(1, len(exp.readouts)),
+            model=model_of(exp.dem), window=window, commit=commit, workers=workers,
+        )  # fmt: skip
+        return self._place(name, exp, _hot.Rings(slots, -(-(80 + shape.closing_bits // 8) // 64) * 64), seating)
+
+    def _place(self, name: str, experiment: Experiment, rings: Any, seating: Any) -> int:
+        terms = _hot.Terms(name=name, decoder=len(self.seats), **self.profile.terms)
+        place: int = self.host.add(rings, terms, seating)
+        self.seats.append((rings, experiment, place))
         return place
 
     def start(self) -> None:
@@ -196,11 +175,9 @@ class ClosedLoop:
 
     def controller(self, rounds: int, warm_shots: int = 200, **pace: Any) -> Any:
         """A controller of this profile for volumes of `rounds` rounds; it pauses often enough for the kernel."""
-        cycle_ns = round(self.profile.cycle_us * 1e3)
+        cycle_ns = self.profile.terms["cycle_ns"]
         settings: dict[str, Any] = {
-            "cycle_ns": cycle_ns,
-            "budget_ns": round(self.profile.budget_us * 1e3),
-            "policy": POLICIES.index(self.profile.policy),
+            **self.profile.terms,
             "warm_shots": warm_shots,
             "pause_every_shots": max(1, STRETCH_NS // (rounds * cycle_ns)) if cycle_ns < 100_000 else 0,
             "pause_ns": PAUSE_NS,

@@ -10,6 +10,7 @@ import numpy.typing as npt
 import pymatching
 import stim
 
+from quarterdeck_realtime import _hot
 from quarterdeck_realtime.bicycle import bicycle_circuit
 from quarterdeck_realtime.erasure import ErasureModel, erasure_model, with_losses
 from quarterdeck_realtime.model import Model
@@ -162,6 +163,14 @@ class StreamShape(msgspec.Struct, frozen=True):
     first: list[list[int]]
     steady: list[list[int]]
     last: list[list[int]]
+
+    def compiled(self) -> tuple[Any, Any, Any]:
+        """The D matrices of the first round, of those after it, and of the readout."""
+        return (
+            _hot.Detectors(self.round_bits, self.first),
+            _hot.Detectors(self.round_bits, self.steady, self.reach),
+            _hot.Detectors(self.closing_bits, self.last, self.reach),
+        )
 
 
 def stream_shape(exp: Experiment) -> StreamShape:

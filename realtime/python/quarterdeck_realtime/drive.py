@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.closed_loop import NO_REACTION, POLICIES
+from quarterdeck_realtime.closed_loop import NO_REACTION
 from quarterdeck_realtime.codes import Experiment
 from quarterdeck_realtime.control import Control
 from quarterdeck_realtime.profiles import Profile
@@ -59,13 +59,7 @@ def drive(
         rings = host.rings(qubit)
     sampled = experiment.sample(shots, seed)
     expected, _ = experiment.expected(sampled)
-    settings: dict[str, Any] = {
-        "cycle_ns": round(profile.cycle_us * 1e3),
-        "budget_ns": round(profile.budget_us * 1e3),
-        "policy": POLICIES.index(profile.policy),
-        "warm_shots": warm_shots,
-    }
-    controller = _hot.Controller(**settings | pace)
+    controller = _hot.Controller(**{**profile.terms, "warm_shots": warm_shots, **pace})
     controller.add(
         rings,
         decoder=decoders[qubit],

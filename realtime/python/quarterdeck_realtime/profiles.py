@@ -6,7 +6,10 @@ import os
 
 import msgspec
 
-__all__ = ["PROFILES", "Cores", "Profile", "choose_cores"]
+__all__ = ["POLICIES", "PROFILES", "Cores", "Profile", "choose_cores"]
+
+POLICIES = ("wait", "idle", "defer")
+"""What a controller does while an answer is missing, by number."""
 
 
 class Profile(msgspec.Struct, frozen=True):
@@ -20,6 +23,15 @@ class Profile(msgspec.Struct, frozen=True):
     nap_us: float  # the longest nap
     wake_early_us: float  # before the next frame is expected
     loss: float = 0.0  # probability that an atom is gone when it is measured
+
+    @property
+    def terms(self) -> dict[str, int]:
+        """As the compiled module takes them."""
+        return {
+            "cycle_ns": round(self.cycle_us * 1e3),
+            "budget_ns": round(self.budget_us * 1e3),
+            "policy": POLICIES.index(self.policy),
+        }
 
 
 PROFILES = {

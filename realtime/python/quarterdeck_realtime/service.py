@@ -17,7 +17,6 @@ import numpy as np
 import stim
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.closed_loop import POLICIES
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.settings import HostSettings, Kind, Qubit, compiled_of
 from quarterdeck_realtime.status import HostStatus, Ledger, prometheus
@@ -114,33 +113,17 @@ class Service:
         bounds = {"share": self.settings.share, "together": 0.9}
         if refusal := _hot.refusal(self._tenants, tenant, **bounds):
             raise ValueError(f"qubit {given.name} does not fit: {refusal}")
-        common = {
-            "name": given.name, "decoder": given.decoder, "cycle_ns": round(pace.cycle_us * 1e3),
-            "budget_ns": round(pace.budget_us * 1e3), "policy": POLICIES.index(pace.policy),
-            "observables": qubit.observables,
-        }  # fmt: skip
-        detectors = _hot.Detectors(qubit.measurements, qubit.detectors)
-        seating = {**common, "detectors": detectors, "compiled": compiled, "shots": rows}
+        terms = _hot.Terms(name=given.name, decoder=given.decoder, **pace.terms)
+        seating = _seating(qubit, compiled, rows)
         if given.link == "udp":
-            place, port = self._host.add_udp(given.address, given.port, UDP_STRIDE, **seating)
+            place, port = self._host.add_udp(given.address, given.port, UDP_STRIDE, terms, seating)
             self._seats[given.name] = _Seat(qubit, given.kind, place, share, port=port)
         else:
             widest = -(-(104 + qubit.measurements // 8) // 64) * 64
             rings = _hot.Rings(given.slots, min(max(LEAST_STRIDE, widest), 4096), wakes=pace.spin_us >= 0)
-            place = self._stream(rings, qubit, common) if qubit.stream else self._host.add(rings, **seating)
+            place = self._host.add(rings, terms, seating)
             self._seats[given.name] = _Seat(qubit, given.kind, place, share, rings=rings)
         self._tenants.append(tenant)
-
-    def _stream(self, rings: Any, qubit: Qubit, common: dict[str, Any]) -> int:
-        shape, given = qubit.stream, qubit.settings
-        assert shape is not None
-        place: int = self._host.add_stream(
-            rings, **common, model=model_of(qubit.dem), window=given.window, commit=given.commit, workers=given.workers,
-            first=_hot.Detectors(shape.round_bits, shape.first),
-            steady=_hot.Detectors(shape.round_bits, shape.steady, shape.reach),
-            last=_hot.Detectors(shape.closing_bits, shape.last, shape.reach),
-        )  # fmt: skip
-        return place
 
     def __enter__(self) -> Service:
         self._host.start()
@@ -290,6 +273,17 @@ def _lines(connection: socket.socket) -> Iterator[bytes]:
         if len(rest) > REQUEST_BYTES:
             return
         yield from lines
+
+
+def _seating(qubit: Qubit, compiled: Any, rows: Any) -> Any:
+    given = qubit.settings
+    if qubit.stream is None:
+        detectors = _hot.Detectors(qubit.measurements, qubit.detectors)
+        return _hot.seat_volumes(detectors, qubit.observables, compiled, rows)
+    return _hot.seat_stream(
+        *qubit.stream.compiled(), qubit.observables,
+        model=model_of(qubit.dem), window=given.window, commit=given.commit, workers=given.workers,
+    )  # fmt: skip
 
 
 def _cost(qubit: Qubit, compiled: Any, rows: Any) -> tuple[tuple[float, ...], float]:

@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 from quarterdeck_realtime import _hot
+from quarterdeck_realtime.profiles import POLICIES
 
 __all__ = ["CAUSES", "HostStatus", "Ledger", "Miss", "PatchStatus", "Spread", "prometheus"]
 
 CAUSES = ("transport", "backlog", "decode", "preempted")
 STATES = ("free", "live", "gone")
-POLICIES = ("wait", "idle", "defer")
 SHARED = Path("/dev/shm")
 SUB_BITS = 5  # of histogram.h: every octave has 32 buckets
 NO_MIN = np.iinfo(np.uint64).max
