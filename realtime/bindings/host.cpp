@@ -10,6 +10,7 @@
 #include <algorithm>
 
 #include "admission.h"
+#include "busy.h"
 #include "jitter.h"
 #include "matching.h"
 #include "null.h"
@@ -104,6 +105,8 @@ nb::dict granted_dict(const qdeck::Granted &granted) {
 
 void bind_host(nb::module_ &m) {
     nb::class_<qdeck::Null, Compiled>(m, "Null", "No decoder: the answer is always 0. The null control.").def(nb::init<>());
+    nb::class_<qdeck::Busy, Compiled>(m, "Busy", "No decoder: spins for as long as it is told. The busy control.")
+        .def(nb::init<std::vector<uint32_t>>(), "times_ns"_a, "For one volume after the other, and then from the start.");
 
     nb::class_<qdeck::Wishes>(m, "Wishes", "What a thread asks of the operating system.")
         .def("__init__", [](qdeck::Wishes *self, int core, int fifo, bool lock, bool shallow) {

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from quarterdeck_realtime import _hot, model_of
-from quarterdeck_realtime.bench import bench, head, near_ties
+from quarterdeck_realtime.bench import bench, busy_times, head, near_ties, typical
 from quarterdeck_realtime.closed_loop import ClosedLoop, causes_of
 from quarterdeck_realtime.codes import Experiment, Shots, experiment
 from quarterdeck_realtime.profiles import PROFILES
@@ -62,6 +62,26 @@ def test_the_null_control_answers_0_over_the_same_loop() -> None:
         names = [patch.name for patch in loop.status().patches]
     assert [block.tally["differ"] for block in blocks] == [int((expected != 0).sum()), 0, int((expected != 0).sum())]
     assert names == [exp.name, "null control"]
+
+
+def test_the_busy_control_spins_as_it_is_told() -> None:
+    exp, shots, expected, _, _ = prepared("surface", 3, 5e-3, 60)
+    with ClosedLoop(EASY, fifo=0) as loop:
+        busy = loop.seat("busy control", exp, _hot.Busy([0]), head(shots, 1))
+        null = loop.seat("null control", exp, _hot.Null(), head(shots, 1))
+        loop.start()
+        loop.host.swap(loop.seats[busy][2], _hot.Busy([0, 0, 70_000]), shots.detections[:1], warm_ns=0)
+        block = loop.run(busy, shots, expected, warm_shots=9)
+        other = loop.run(null, shots, expected, warm_shots=0)
+    # Shots that are late are decoded again, which takes times of the list, too: which ones are long may shift.
+    assert block.misses >= 10
+    assert block.late_among(np.full(60, True), 10_000) == block.misses
+    assert block.late_among(np.arange(60) < 9, 10_000) == 0  # they warmed up
+    assert (typical([block, other, other]) == other.tally["reaction_ns"]).all()
+    times = busy_times([block, other, other], [other], 10_000)
+    assert len(times) == 60 and 0 <= min(times) and max(times) <= 10_000
+    with pytest.raises(ValueError, match="one volume at least"):
+        _hot.Busy([])
 
 
 def test_swaps_under_load_lose_nothing() -> None:
@@ -199,7 +219,10 @@ def test_the_bench_closes_the_loop_and_reports_it() -> None:
     )  # fmt: skip
     assert [row.differ - row.near_ties for row in report.rows] == [0, 0]
     assert [row.answered for row in report.rows] == [1200, 600]
-    assert all(sum(side.causes.values()) == side.misses for row in report.rows for side in (row.own, row.null))
+    sides = [side for row in report.rows for side in (row.own, row.null, row.busy)]
+    assert all(sum(side.causes.values()) == side.misses for side in sides)
+    assert len({side.shots for side in sides}) == 2
+    assert all(0 <= row.slow_misses <= row.own.misses for row in report.rows)
     assert report.swaps is not None
     assert report.swaps.swaps >= 20
     assert report.swaps.lost_rounds == report.swaps.lost_answers == report.swaps.differ == report.swaps.wrong_epoch == 0
@@ -207,6 +230,7 @@ def test_the_bench_closes_the_loop_and_reports_it() -> None:
     text = markdown(report)
     assert "| surface d=3 p=0.005 | 1080 |" in text
     assert "Hot swaps, d=5" in text
+    assert "All cases together: " in text
     assert report.streams is not None
     assert report.streams.lost_rounds == report.streams.failures == 0
     assert report.streams.short_differ <= 2

@@ -445,6 +445,12 @@ class Null(Compiled):
 
     def __init__(self) -> None: ...
 
+class Busy(Compiled):
+    """No decoder: spins for as long as it is told. The busy control."""
+
+    def __init__(self, times_ns: Sequence[int]) -> None:
+        """For one volume after the other, and then from the start."""
+
 class Wishes:
     """What a thread asks of the operating system."""
 

@@ -51,6 +51,13 @@ class Block(msgspec.Struct, frozen=True):
     causes: dict[str, int]
     tally: dict[str, Any]
     ran_ns: int
+    warm_shots: int = 0
+
+    def late_among(self, shots: npt.NDArray[np.bool_], budget_ns: int) -> int:
+        """How many answers to these shots (of all, with the warm-up) were over the budget after the warm-up."""
+        reactions = self.tally["reaction_ns"]
+        late = (reactions > budget_ns) & (reactions != NO_REACTION) & shots
+        return int(late[self.warm_shots :].sum())
 
 
 def causes_of(
@@ -247,4 +254,6 @@ class ClosedLoop:
         kept = reactions != NO_REACTION
         budget_ns = round(self.profile.budget_us * 1e3)
         causes = causes_of(np.where(kept, reactions, 0), gaps, host, budget_ns, warm_shots)
-        return Block(reactions[kept], int((reactions[kept] > budget_ns).sum()), causes, tally, controller.ran_ns)
+        return Block(
+            reactions[kept], int((reactions[kept] > budget_ns).sum()), causes, tally, controller.ran_ns, warm_shots
+        )
