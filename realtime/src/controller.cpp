@@ -26,6 +26,7 @@ struct Controller::Line {
     size_t round = 0;
     size_t at = 0;         // byte of the volume
     int64_t next_ns = 0;
+    int64_t lost_ns = 0;   // by the controller until the last round was published
     int64_t unread = 0;    // responses that are still to come
     bool listed = false;   // among those with some
     int last_epoch = -1;
@@ -205,10 +206,14 @@ void Controller::publish(Line &line) noexcept {
     const int64_t now = look();
     line.up.publish(write_enqueue(room, static_cast<uint32_t>(counter), static_cast<uint64_t>(now), enqueue, flags,
                                   line.feed.outcomes));
-    line.tally.slipped += now - line.next_ns > pace_.cycle_ns / 2;
+    const int64_t late = now - line.next_ns, stalled = lost_ns_ - line.lost_ns;
+    line.tally.slipped += late > pace_.cycle_ns / 2;
     line.tally.rounds++;
     if (!push) expect(line);
     line.next_ns += pace_.cycle_ns;
+    // Hardware would not have been stalled by this machine: its rounds come a cycle apart, not bunched after a stall.
+    if (lines_.size() == 1) line.next_ns += std::clamp<int64_t>(late, 0, stalled);
+    line.lost_ns = lost_ns_;
     line.at += bytes;
     line.round++;
     if (pace_.swap_every_shots && line.round == 1 && line.volume % pace_.swap_every_shots == pace_.swap_every_shots - 1)

@@ -39,7 +39,8 @@ struct Pace {
     int64_t pause_ns = 0;              // sleep that long then, so that the kernel need not take the core
     int64_t swap_every_shots = 0;      // ask for the next staged decoder in the middle of every so-manieth volume; 0: never
     int64_t timeout_ns = 20'000'000'000;  // without any answer: the run ends with an error
-    int64_t gap_ns = 2'000;            // a longer time between two looks at the clock was taken by the machine
+    int64_t gap_ns = 2'000;            // a longer time between two looks at the clock was taken by the machine; the clock of
+                                       // a lone feed stands still meanwhile
     int64_t nap_ns = 0;                // sleep until this long before the next round when it is further away; 0: spin
 };
 

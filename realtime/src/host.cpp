@@ -10,7 +10,8 @@
 namespace qdeck {
 
 static constexpr size_t MOST_DEFECTS = 1024;   // of a volume that is kept to be decoded again
-static constexpr size_t MOST_SUSPECTS = 64;
+static constexpr size_t MOST_SUSPECTS = 256;
+static constexpr int64_t PATIENCE_NS = 50'000'000;  // of a shot that waits to be decoded again, and is not after that
 static constexpr int64_t BEAT_NS = 1'000'000;
 // Cold caches make a decode up to 2.6 times as long; one that took longer than three times what it takes again was not
 // computing all that time.
@@ -195,9 +196,7 @@ void Host::stop() {
     if (!running()) return;
     stop_.store(true);
     thread_.join();
-    for (Seat *const seat : places_)
-        if (seat) seat->between = true;  // the loop is over: its decoders are free
-    while (examine()) {
+    while (examine(true)) {  // the loop is over: its decoders are free
     }
 }
 
@@ -233,13 +232,22 @@ void Host::explain(Seat &seat, uint64_t shot, uint64_t epoch, const Stamps &stam
     ledger_.miss(seat.place, shot, epoch, cause, stamps, parts);
 }
 
-// Explains the oldest shot that waits for it. False: there is none, or its patch is in the middle of a volume.
-bool Host::examine() noexcept {
+// Decoding again may take twice as long as the first time, and a round that comes meanwhile waits: there is leisure where the
+// budget is long, and in a pause of the controllers'.
+bool Host::leisure(const Suspect &suspect) const noexcept {
+    const int64_t budget = suspect.seat->seating.budget_ns;
+    return suspect.seat->between && (16 * (suspect.stamps.decode_end - suspect.stamps.decode_start) < budget ||
+                                     looked_ns_ - idle_since_ns_ > budget);
+}
+
+// Explains the oldest shot that waits for it. False: there is none, or it waits for leisure.
+bool Host::examine(bool over) noexcept {
     if (suspects_first_ == suspects_end_) return false;
     Suspect &suspect = suspects_[suspects_first_ % MOST_SUSPECTS];
     if (Seat *const seat = suspect.seat) {
-        if (suspect.again && !seat->between) return false;
-        if (suspect.again) {
+        const bool now = over || leisure(suspect);
+        if (suspect.again && !now && looked_ns_ - suspect.stamps.answered < PATIENCE_NS) return false;
+        if (suspect.again && now) {
             const int64_t took = suspect.stamps.decode_end - suspect.stamps.decode_start;
             const int64_t again = seat->seating.probe->time_again({suspect.defects, suspect.many});
             if (took > COLD * again) {
@@ -297,6 +305,7 @@ bool Host::serve(Channel &channel) noexcept {
          frame = channel.link->receive(there)) {
         // Only the first frame after a wait tells of time that the machine took; later ones wait for their turn.
         const int64_t seen = served ? looked_ns_ : look();
+        idle_since_ns_ = seen;
         const Room room = channel.link->reserve();
         if (room.empty()) break;  // the controller does not read its answers: it has to, before it gets more
         swap(channel, frame);
@@ -420,8 +429,7 @@ void Host::loop() noexcept {
             free_ns_ = 0;
             if (stopping) break;
             const int64_t now = look();
-            examine();
-            if (settings_.spin_ns >= 0 && now - idle_since_ns_ > settings_.spin_ns) nap(now);
+            if (!examine() && settings_.spin_ns >= 0 && now - idle_since_ns_ > settings_.spin_ns) nap(now);
             pause_cpu();
         }
         if (looked_ns_ - beat_ns_ > BEAT_NS) {

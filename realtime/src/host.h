@@ -87,7 +87,8 @@ private:
     void swap(Channel &channel, Bytes frame) noexcept;
     void account(Seat &seat, const Outcome &outcome, const Stamps &stamps) noexcept;
     void explain(Seat &seat, uint64_t shot, uint64_t epoch, const Stamps &stamps, Lost lost) noexcept;
-    bool examine() noexcept;
+    bool leisure(const Suspect &suspect) const noexcept;
+    bool examine(bool over = false) noexcept;
     void let_go(Channel &channel) noexcept;
     void nap(int64_t now) noexcept;
     void lose(int64_t from, int64_t to) noexcept;
@@ -110,7 +111,7 @@ private:
     struct Interval {
         int64_t from = 0, to = 0;
     };
-    static constexpr size_t INTERVALS = 64;
+    static constexpr size_t INTERVALS = 1024;
     Interval lost_[INTERVALS];
     size_t lost_many_ = 0;
     int64_t looked_ns_ = 0, free_ns_ = 0, idle_since_ns_ = 0, beat_ns_ = 0;

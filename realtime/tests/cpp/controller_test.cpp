@@ -131,7 +131,23 @@ static void outcomes_have_a_byte_each() {
     CHECK(clerk.rounds[1].bits.size() == 3);
 }
 
+// As if the machine took all time between two looks at the clock: the rounds after it still come a cycle apart.
+static void stalls_do_not_bunch_rounds() {
+    const RingFile rings = RingFile::create({64, 128, false}, {64, 128, false});
+    Pace pace;
+    pace.gap_ns = 0;
+    Controller controller(pace);
+    controller.add(feed_of(40), rings.producer(Way::up), rings.consumer(Way::down));
+    Clerk clerk(rings);
+    std::thread host([&] { clerk.run(80); });
+    controller.run();
+    host.join();
+    for (size_t i = 2; i < clerk.seen.size(); i++)
+        CHECK(static_cast<int64_t>(clerk.seen[i].ptp_ns - clerk.seen[i - 1].ptp_ns) >= pace.cycle_ns);
+}
+
 int main() {
+    stalls_do_not_bunch_rounds();
     outcomes_have_a_byte_each();
     it_speaks_as_it_should(Dialect::push);
     it_speaks_as_it_should(Dialect::plain);
