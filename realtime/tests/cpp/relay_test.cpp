@@ -1,0 +1,3 @@
+#include "check.h"
+#include "relay.h"
+int main() { }
