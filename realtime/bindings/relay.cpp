@@ -56,7 +56,7 @@ void bind_relay(nanobind::module_ &m) {
             nb::gil_scoped_release release;
             new (self) Relay(model, {iterations, legs, leg_iterations, solutions, memory, memories.first, memories.second,
                                      scaling, seed, vectors});
-        }, "model"_a, nb::kw_only(), "iterations"_a = 80, "legs"_a = 60, "leg_iterations"_a = 60, "solutions"_a = 1,
+        }, "model"_a, nb::kw_only(), "iterations"_a = 80, "legs"_a = 60, "leg_iterations"_a = 60, "solutions"_a = 3,
              "memory"_a = 0.125, "memories"_a = std::pair(-0.24, 0.66), "scaling"_a = 1.0, "seed"_a = 0, "vectors"_a = true,
              "Compile a model. `iterations` of the first leg, whose `memory` all errors share; then at most `legs` legs of "
              "`leg_iterations`, with random `memories` from an interval, by `seed`. The answer is the lightest of the first "

@@ -28,9 +28,8 @@ void RelaySettings::check() const {
     if (iterations < 1 || legs < 0 || leg_iterations < 1 || iterations > 1'000'000 || legs > 1'000'000 ||
         leg_iterations > 1'000'000)
         refuse("belief propagation takes 1 to 1000000 iterations in each leg, and 0 to 1000000 further legs");
-    if (solutions < 1 || solutions > legs + 1)
-        refuse("there are 1 to " + std::to_string(legs + 1) + " solutions of " + std::to_string(legs + 1) +
-               " legs, not " + std::to_string(solutions));
+    if (solutions < 1)
+        refuse("the answer is the lightest of 1 solution or more, not " + std::to_string(solutions));
     if (!(std::abs(memory) < 1 && std::abs(least) < 1 && std::abs(most) < 1 && least <= most))
         refuse("memories are between -1 and 1, the least before the most");
     if (!(scaling >= 0 && scaling <= 1))
@@ -59,10 +58,12 @@ RelayDecoder::RelayDecoder(const Relay &compiled) : compiled_(compiled), graph_(
     syndrome_ = arena_.array<int32_t>(checks);
     fired_ = arena_.array<int32_t>(checks);
     found_ = arena_.array<int32_t>(errors);
+    shared_ = arena_.array<int32_t>(errors + 1);
     memory_ = arena_.array<float>(errors);
     belief_ = arena_.array<float>(errors + 1);
     message_ = arena_.array<float>(static_cast<size_t>(graph_.view().edges) + 1);
     std::fill_n(syndrome_, checks, 0);
+    std::fill_n(shared_, errors + 1, 0);
     std::fill_n(memory_, errors, 0.0f);
     std::fill_n(belief_, errors, 0.0f);
     belief_[errors] = std::numeric_limits<float>::infinity();
@@ -116,14 +117,37 @@ void RelayDecoder::settle(Answer &best) noexcept {
     best = answer;
 }
 
+// No errors that explain the syndrome are lighter: each defect is in one of them, and an error of weight w that fires k of
+// the defects pays w / k for each.
+double RelayDecoder::bound() noexcept {
+    const Rows &checks = graph_.view().checks;
+    const auto each = [&](int32_t place, auto visit) {
+        const int32_t group = place / LANES_OF_BELIEF, lane = place % LANES_OF_BELIEF;
+        for (int32_t row = checks.first[group]; row < checks.first[group + 1]; row++)
+            visit(checks.entry[row * LANES_OF_BELIEF + lane]);
+    };
+    for (size_t i = 0; i < fired_count_; i++)
+        each(fired_[i], [&](int32_t error) { shared_[error]++; });
+    double sum = 0;
+    for (size_t i = 0; i < fired_count_; i++) {
+        double least = std::numeric_limits<double>::infinity();
+        each(fired_[i], [&](int32_t error) { least = std::min(least, graph_.weight[error] / shared_[error]); });
+        sum += least;
+    }
+    for (size_t i = 0; i < fired_count_; i++)
+        each(fired_[i], [&](int32_t error) { shared_[error] = 0; });
+    return sum;
+}
+
 Answer RelayDecoder::finish() noexcept {
     if (fired_count_ == 0)
-        return {0, 0.0, Quality::heuristic};
+        return {0, 0.0, Quality::exact};
     Answer best{0, 0.0, Quality::failed};
     if (hopeless_)
         return best;
     const RelaySettings &settings = compiled_.settings();
     int32_t solutions = 0;
+    double least = 0;
     for (int32_t leg = 0; leg <= settings.legs && solutions < settings.solutions; leg++) {
         prepare(leg);
         const int32_t most = leg == 0 ? settings.iterations : settings.leg_iterations;
@@ -134,7 +158,12 @@ Answer RelayDecoder::finish() noexcept {
         if (!turns)
             continue;
         settle(best);
-        solutions++;
+        if (solutions++ == 0)
+            least = bound();
+        if (best.weight <= least + 1e-9 * best.weight) {
+            best.quality = Quality::exact;
+            break;
+        }
     }
     return best;
 }

@@ -6,6 +6,9 @@
 // not converge, further legs have random strengths, one for each error, and take over the beliefs that the leg before
 // ended with. Min-sum with scaled check messages: Chen, Fossorier, IEEE Trans. Commun. 50, 406 (2002).
 //
+// Where each defect's share in the lightest error that could explain it adds up to the weight of what was found (a dual
+// solution of the covering programme), nothing is lighter: the answer is exact, and no further leg is run.
+//
 // A shot takes at most iterations + legs * leg_iterations iterations, of a few nanoseconds for each edge of the Tanner
 // graph; most shots take some. The same seed gives the same answers, on every processor.
 #pragma once
@@ -22,7 +25,7 @@ struct RelaySettings {
     int32_t iterations = 80;       // of the first leg
     int32_t legs = 60;             // after it, at most
     int32_t leg_iterations = 60;   // of each of them
-    int32_t solutions = 1;         // so many legs converge before the lightest of their solutions is the answer
+    int32_t solutions = 3;         // so many legs converge before the lightest of their solutions is the answer
     double memory = 0.125;         // of the first leg: the share of an error's bias that is its belief before
     double least = -0.24;          // of the memories of the other legs
     double most = 0.66;
@@ -57,7 +60,7 @@ public:
     explicit RelayDecoder(const Relay &compiled);
     void begin() noexcept override;
     void add(std::span<const int32_t> defects) noexcept override;
-    // `failed` if no leg converged.
+    // `exact` if the answer was proven to be the lightest, `failed` if no leg converged.
     Answer finish() noexcept override;
     // The mechanisms that the last answer says happened, and the iterations that it took. Valid until the next `begin`.
     std::span<const int32_t> correction() const noexcept { return {found_, found_count_}; }
@@ -68,6 +71,7 @@ public:
 private:
     void prepare(int32_t leg) noexcept;
     void settle(Answer &best) noexcept;
+    double bound() noexcept;
 
     const Relay &compiled_;
     const Tanner &graph_;
@@ -75,6 +79,7 @@ private:
     int32_t *syndrome_;
     int32_t *fired_;  // places
     int32_t *found_;  // mechanisms
+    int32_t *shared_;  // by place of an error: the defects that it fires; 0 but in `bound`
     float *memory_;
     float *belief_;
     float *message_;

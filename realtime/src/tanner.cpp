@@ -83,7 +83,7 @@ Tanner::Tanner(const Mechanisms &model) {
     prior[places] = std::numeric_limits<float>::infinity();
     mechanism_at.assign(places, -1);
     flips.assign(places, 0);
-    weight.assign(places, 0);
+    weight.assign(places + 1, std::numeric_limits<double>::infinity());
     for (size_t place = 0; place < errors.size(); place++) {
         const auto i = static_cast<size_t>(errors[place]);
         mechanism_at[place] = errors[place];

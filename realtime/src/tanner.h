@@ -44,7 +44,7 @@ public:
     std::vector<uint8_t> lonely;        // by detector: no error fires it
     std::vector<int32_t> mechanism_at;  // by place, -1 where there is none
     std::vector<uint64_t> flips;        // by place
-    std::vector<double> weight;         // by place
+    std::vector<double> weight;         // by place and one more, infinity where there is none
 
 private:
     Arena arena_;

@@ -143,7 +143,7 @@ class ClosedLoop:
             cycle_ns=round(self.profile.cycle_us * 1e3),
             budget_ns=round(self.profile.budget_us * 1e3),
             policy=POLICIES.index(self.profile.policy),
-            detectors=_hot.Detectors(experiment.measurements, experiment.detectors),
+            detectors=_hot.Detectors(experiment.measurements, experiment.detectors, odd=experiment.odd),
             observables=max(1, len(experiment.readouts)),
             compiled=compiled,
             shots=warm.detections,

@@ -119,7 +119,7 @@ class Service:
             "budget_ns": round(pace.budget_us * 1e3), "policy": POLICIES.index(pace.policy),
             "observables": qubit.observables,
         }  # fmt: skip
-        detectors = _hot.Detectors(qubit.measurements, qubit.detectors)
+        detectors = _hot.Detectors(qubit.measurements, qubit.detectors, odd=qubit.odd)
         seating = {**common, "detectors": detectors, "compiled": compiled, "shots": rows}
         if given.link == "udp":
             place, port = self._host.add_udp(given.address, given.port, UDP_STRIDE, **seating)

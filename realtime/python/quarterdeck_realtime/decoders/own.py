@@ -121,7 +121,7 @@ def relay(
     iterations: int = 80,
     legs: int = 60,
     leg_iterations: int = 60,
-    solutions: int = 1,
+    solutions: int = 3,
     memory: float = 0.125,
     memories: tuple[float, float] = (-0.24, 0.66),
     scaling: float = 1.0,
