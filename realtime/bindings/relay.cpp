@@ -69,6 +69,7 @@ void bind_relay(nanobind::module_ &m) {
              "(mask of observables, weight, mechanisms in order, iterations, legs) for the detectors that fired. Raises "
              "RuntimeError if no leg converged.")
         .def("memory", &Relay::memory, "leg"_a, "mechanism"_a, "The memory of a mechanism in a leg; 0 is the first.")
+        .def_prop_ro("mechanisms", [](const Relay &self) { return self.graph().mechanisms(); })
         .def_prop_ro("decoder_bytes", [](const Relay &self) { return qdeck::RelayDecoder(self).bytes(); },
                      "Bytes of each thread's decoder.");
 }

@@ -48,6 +48,7 @@ int32_t at(const Rows &rows, int32_t place, int32_t nth) {
 
 Tanner::Tanner(const Mechanisms &model) {
     model.check();
+    mechanisms_ = static_cast<int32_t>(model.size());
     std::vector<int32_t> degree(static_cast<size_t>(model.detectors)), size(model.size());
     for (size_t i = 0; i < model.size(); i++) {
         size[i] = static_cast<int32_t>(model.of(i).size());

@@ -38,6 +38,7 @@ public:
     const TannerView &view() const noexcept { return view_; }
     int32_t check_places() const noexcept { return view_.checks.groups * LANES_OF_BELIEF; }
     int32_t error_places() const noexcept { return view_.errors.groups * LANES_OF_BELIEF; }
+    int32_t mechanisms() const noexcept { return mechanisms_; }
     size_t bytes() const noexcept;
 
     std::vector<int32_t> place_of;      // by detector
@@ -49,6 +50,7 @@ public:
 private:
     Arena arena_;
     TannerView view_;
+    int32_t mechanisms_ = 0;
 };
 
 }  // namespace qdeck

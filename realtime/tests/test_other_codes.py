@@ -93,7 +93,11 @@ def test_a_host_of_kind_relay(tmp_path: Path) -> None:
         + "".join(
             f'[[qubit]]\nname = "{name}"\n{given}\nkind = "relay"\ndecoder = {number}\nprofile = "neutral-atom"\n'
             for number, (name, given) in enumerate(
-                [("left", 'circuit = "bicycle.stim"'), ("bare", 'dem = "bicycle.dem"'), ("three", 'circuit = "colour.stim"')]
+                [
+                    ("left", 'circuit = "bicycle.stim"'),
+                    ("bare", 'dem = "bicycle.dem"'),
+                    ("three", 'circuit = "colour.stim"'),
+                ]
             )
         )
     )

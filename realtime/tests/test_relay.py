@@ -56,7 +56,9 @@ def test_the_first_leg_is_numpys_min_sum(code: str, distance: int, p: float, sca
         elif not events.any():
             same += answer == (0, 0.0, [], 0, 0)
         else:
-            same += answer[3] == beliefs.iterations[shot] and answer[2] == np.flatnonzero(beliefs.errors[:, shot]).tolist()
+            same += (
+                answer[3] == beliefs.iterations[shot] and answer[2] == np.flatnonzero(beliefs.errors[:, shot]).tolist()
+            )
     print(f"{same} of 150 the same, {beliefs.converged.sum()} converged")
     assert same >= 148 and 0 < beliefs.converged.sum()
 
@@ -68,11 +70,18 @@ def test_legs_like_relay_bp(solutions: int) -> None:
     exp, shots = sampled("bicycle", 6, 0.03, 300)
     mechanisms = mechanisms_of(exp.dem)
     theirs = package.RelayDecoderF64(
-        sparse.csr_matrix(mechanisms.checks()), error_priors=mechanisms.probabilities, gamma0=0.1, pre_iter=8, num_sets=6,
-        set_max_iter=8, gamma_dist_interval=(0.3, 0.3 + 1e-9), stop_nconv=solutions,
+        sparse.csr_matrix(mechanisms.checks()), error_priors=mechanisms.probabilities, gamma0=0.1, pre_iter=8,
+        num_sets=6, set_max_iter=8, gamma_dist_interval=(0.3, 0.3 + 1e-9), stop_nconv=solutions,
     )  # fmt: skip
     ours = relay(
-        exp.dem, iterations=8, legs=6, leg_iterations=8, memory=0.1, memories=(0.3, 0.3), solutions=solutions, scaling=1.0
+        exp.dem,
+        iterations=8,
+        legs=6,
+        leg_iterations=8,
+        memory=0.1,
+        memories=(0.3, 0.3),
+        solutions=solutions,
+        scaling=1.0,
     )
     same = legs = 0
     for events in shots.detections:
@@ -219,7 +228,9 @@ def test_weights_are_rebuilt() -> None:
 
 
 def test_merged_and_left_out() -> None:
-    dem = stim.DetectorErrorModel("error(0.1) D0 D1 D2\nerror(0.2) D0 D1 ^ D2\nerror(0) D0\nerror(0.3) L0\nerror(0.1) D1 L0")
+    dem = stim.DetectorErrorModel(
+        "error(0.1) D0 D1 D2\nerror(0.2) D0 D1 ^ D2\nerror(0) D0\nerror(0.3) L0\nerror(0.1) D1 L0"
+    )
     model = hypergraph_of(dem)
     assert (len(model), model.detectors, model.observables) == (2, 3, 1)
     assert found(relay(dem).compiled, np.array([1, 1, 1])) == (0, pytest.approx(np.log(0.74 / 0.26)), [0], 1, 1)
@@ -227,7 +238,7 @@ def test_merged_and_left_out() -> None:
 
 def test_what_cannot_be_is_refused() -> None:
     dem = stim.DetectorErrorModel("error(0.1) D0 D1 D2 L0")
-    with pytest.raises(ValueError, match="probability 0.6"):
+    with pytest.raises(ValueError, match=r"probability 0\.6"):
         relay(stim.DetectorErrorModel("error(0.6) D0"))
     with pytest.raises(ValueError, match="no errors"):
         relay(stim.DetectorErrorModel("detector D0"))

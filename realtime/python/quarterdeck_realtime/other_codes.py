@@ -37,7 +37,11 @@ FULL = [
     OtherCase("bicycle", 6, 2e-2, 1500, 1500),
     OtherCase("bicycle", 12, 1e-2, 600, 600, "relay-bp"),
 ]
-QUICK = [OtherCase("colour", 5, 3e-3, 60, 60), OtherCase("colour", 7, 1e-3, 40, 20), OtherCase("bicycle", 6, 2e-2, 60, 60)]
+QUICK = [
+    OtherCase("colour", 5, 3e-3, 60, 60),
+    OtherCase("colour", 7, 1e-3, 40, 20),
+    OtherCase("bicycle", 6, 2e-2, 60, 60),
+]
 
 
 class OtherCode(msgspec.Struct, frozen=True):
@@ -96,7 +100,7 @@ def run_other_code(case: OtherCase, seed: int, fifo: int = 40) -> tuple[OtherCod
         name=exp.name,
         case=case,
         detectors=own.detectors,
-        mechanisms=len(own.model),
+        mechanisms=compiled.mechanisms,
         observables=own.observables,
         defects_per_shot=float(shots.detections.sum(axis=1).mean()),
         cycle_us=profile.cycle_us,

@@ -130,10 +130,11 @@ def relay(
 ) -> OwnDecoder:
     """Relay belief propagation, for any error model: colour codes, qLDPC codes. Do not decompose its errors.
 
-    The first leg has at most `iterations`, and its `memory` all errors share. Where it does not converge, up to `legs`
-    further ones of `leg_iterations` follow, with random memories of each error from the interval `memories`, the same for
-    the same `seed`. The lightest of the first `solutions` solutions is the answer. `scaling` of check messages; 0:
-    1 - 2^-t in iteration t of a leg. A shot on which no leg converges has no answer. `vectors`: whether AVX2 may be used.
+    The first leg has at most `iterations`, and all errors share its `memory`. Where it does not converge, up to `legs`
+    further ones of `leg_iterations` follow, with random memories of each error from the interval `memories`, by `seed`.
+    The answer is the lightest of the first `solutions` that legs converge to, or the first that is proven to be the
+    lightest of all; a shot on which none converges has no answer. `scaling` multiplies check messages; 0: 1 - 2^-t in
+    iteration t of a leg. `vectors`: whether AVX2 may be used; the answers are the same.
     """
     settings = {"iterations": iterations, "legs": legs, "leg_iterations": leg_iterations, "solutions": solutions}
     return OwnDecoder.of(
