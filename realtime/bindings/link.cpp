@@ -240,8 +240,9 @@ void bind_rings(nb::module_ &m) {
 
 void bind_server(nb::module_ &m) {
     nb::class_<Detectors>(m, "Detectors", "The D matrix, compiled: which measurements make each detector.")
-        .def(nb::init<int64_t, const std::vector<std::vector<int64_t>> &, int64_t>(), "measurements"_a, "rows"_a,
-             "reach"_a = 0, "Raises ValueError for rows that name other measurements.")
+        .def(nb::init<int64_t, const std::vector<std::vector<int64_t>> &, int64_t, const std::vector<int64_t> &>(),
+             "measurements"_a, "rows"_a, "reach"_a = 0, "odd"_a = std::vector<int64_t>(),
+             "`odd`: detectors that are odd without noise. Raises ValueError for rows that name other measurements.")
         .def_prop_ro("measurements", &Detectors::measurements)
         .def_prop_ro("groups", &Detectors::groups, "How many groups of detectors are computed together.")
         .def("__len__", &Detectors::size)

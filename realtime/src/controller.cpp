@@ -29,6 +29,7 @@ struct Controller::Line {
     int64_t lost_ns = 0;   // by the controller until the last round was published
     int64_t unread = 0;    // responses that are still to come
     bool listed = false;   // among those with some
+    bool latched = false;  // a volume failed: the host forgets it on a reset
     int last_epoch = -1;
 
     struct Outstanding {
@@ -135,7 +136,9 @@ void Controller::drain(Line &line) noexcept {
         if (sound && response.request_id == wanted && line.oldest < line.volume) {
             const auto index = static_cast<size_t>(line.oldest);
             const Line::Outstanding &sent = line.kept[index % KEPT];
-            if (response.status == Status::ok) {
+            line.latched |= response.status == Status::internal_error;
+            // Nothing comes with the answer to a volume of which a latched failure let no round in.
+            if (response.status == Status::ok && (line.feed.endless || !response.result.empty())) {
                 uint64_t answer = 0;
                 std::memcpy(&answer, response.result.data(), std::min<size_t>(response.result.size(), 8));
                 const int64_t reaction = now - sent.published_ns;
@@ -196,6 +199,7 @@ void Controller::publish(Line &line) noexcept {
     const bool last = line.round + 1 == line.feed.round_bits.size();
     const auto counter = static_cast<int64_t>(line.counter(line.volume, line.round));
     const bool push = pace_.dialect == Dialect::push;
+    if (line.latched && line.round == 0) unlatch(line);
     const uint8_t *from = line.feed.bits.data() + static_cast<size_t>(line.lap_shot) * line.volume_bytes + line.at;
     const Enqueue enqueue{line.feed.decoder, counter, 0, static_cast<int64_t>(bits), {from, bytes}};
     uint8_t flags = push ? ask::ordered : 0;
@@ -249,6 +253,13 @@ void Controller::greet(Line &line, bool reset) noexcept {
         drain(line);
         looked_ns_ = now_ns();
     }
+}
+
+void Controller::unlatch(Line &line) noexcept {
+    line.up.publish(write_reset(line.up.reserve(), GREETING, static_cast<uint64_t>(now_ns()), line.feed.decoder));
+    expect(line);
+    line.latched = false;
+    while (line.up.reserve().empty()) drain(line);
 }
 
 void Controller::ask_for_swap(Line &line) noexcept {

@@ -121,6 +121,7 @@ private:
     void drain(Line &line) noexcept;
     void drain_all() noexcept;
     void greet(Line &line, bool reset) noexcept;
+    void unlatch(Line &line) noexcept;
     void ask_for_swap(Line &line) noexcept;
     void pause(Line &line) noexcept;
 

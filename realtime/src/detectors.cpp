@@ -23,7 +23,8 @@ bool follows(const std::vector<int64_t> &row, const std::vector<int64_t> &before
 
 }  // namespace
 
-Detectors::Detectors(int64_t measurements, const std::vector<std::vector<int64_t>> &rows, int64_t reach)
+Detectors::Detectors(int64_t measurements, const std::vector<std::vector<int64_t>> &rows, int64_t reach,
+                     const std::vector<int64_t> &odd)
     : measurements_(measurements), reach_(reach), size_(rows.size()) {
     constexpr int64_t MOST = int64_t{1} << 40;
     if (measurements < 1 || measurements > MOST || reach < 0 || reach > MOST)
@@ -42,6 +43,12 @@ Detectors::Detectors(int64_t measurements, const std::vector<std::vector<int64_t
         if (std::adjacent_find(row.begin(), row.end()) != row.end())
             throw std::invalid_argument("detector " + std::to_string(i) + " contains a measurement twice");
     }
+    std::vector<uint8_t> is_odd(size_);
+    for (const int64_t i : odd) {
+        if (i < 0 || i >= static_cast<int64_t>(size_) || sorted[static_cast<size_t>(i)].empty())
+            throw std::invalid_argument("detector " + std::to_string(i) + " cannot be odd: it has no measurements");
+        is_odd[static_cast<size_t>(i)] = 1;
+    }
     std::vector<Single> singles;
     for (size_t i = 0, count = 1; i < size_; i += count) {
         const std::vector<int64_t> &row = sorted[i];
@@ -51,11 +58,13 @@ Detectors::Detectors(int64_t measurements, const std::vector<std::vector<int64_t
             continue;
         if (count < SHORT) {
             for (size_t j = i; j < i + count; j++)
-                singles.push_back({{sorted[j].back() + 1, static_cast<int32_t>(j)}, &sorted[j]});
+                singles.push_back({{sorted[j].back() + 1, static_cast<int32_t>(j)}, &sorted[j], is_odd[j] != 0});
             continue;
         }
         groups_.push_back({row.back() + 1, static_cast<uint32_t>(i), static_cast<uint32_t>(count),
-                           static_cast<uint32_t>(terms_.size()), static_cast<uint32_t>(row.size()), true});
+                           static_cast<uint32_t>(terms_.size()), static_cast<uint32_t>(row.size()), true, 0});
+        for (size_t j = 0; j < count; j++)
+            groups_.back().odd |= uint64_t{is_odd[i + j]} << j;
         terms_.insert(terms_.end(), row.begin(), row.end());
     }
     std::stable_sort(singles.begin(), singles.end(),
@@ -71,10 +80,11 @@ Detectors::Detectors(int64_t measurements, const std::vector<std::vector<int64_t
 
 void Detectors::look_up(std::span<const Single> singles) {
     Group group{singles[0].member.complete, static_cast<uint32_t>(members_.size()), static_cast<uint32_t>(singles.size()),
-                static_cast<uint32_t>(windows_.size()), 0, false};
+                static_cast<uint32_t>(windows_.size()), 0, false, 0};
     std::vector<std::pair<int64_t, uint64_t>> flips;  // a measurement, and which member it flips
     for (size_t i = 0; i < singles.size(); i++) {
         members_.push_back(singles[i].member);
+        group.odd |= uint64_t{singles[i].odd} << i;
         for (const int64_t term : *singles[i].row)
             flips.emplace_back(term, uint64_t{1} << i);
     }
@@ -104,7 +114,7 @@ uint32_t Detectors::ready(const Group &group, int64_t come) const noexcept {
 
 // Of all detectors of the group, as far as their measurements have come: the others are 0.
 uint64_t Detectors::parities(const Group &group, const uint8_t *bits, uint64_t base) const noexcept {
-    uint64_t parity = 0;
+    uint64_t parity = group.odd;
     if (group.run) {
         const int64_t *term = terms_.data() + group.at;
         for (uint32_t i = 0; i < group.many; i++)

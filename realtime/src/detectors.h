@@ -16,8 +16,10 @@ namespace qdeck {
 class Detectors {
 public:
     // `rows[i]` are the measurements of detector i, each once, in any order, from -`reach` to `measurements` - 1. Those
-    // below 0 are of earlier rounds (streams only). Throws std::invalid_argument.
-    Detectors(int64_t measurements, const std::vector<std::vector<int64_t>> &rows, int64_t reach = 0);
+    // below 0 are of earlier rounds (streams only). Detectors in `odd` are so without noise, and fire when they are even.
+    // Throws std::invalid_argument.
+    Detectors(int64_t measurements, const std::vector<std::vector<int64_t>> &rows, int64_t reach = 0,
+              const std::vector<int64_t> &odd = {});
 
     int64_t measurements() const noexcept { return measurements_; }
     int64_t reach() const noexcept { return reach_; }
@@ -59,6 +61,7 @@ private:
         uint32_t at;       // run: its terms in terms_; otherwise its windows in windows_
         uint32_t many;     // terms or windows
         bool run;
+        uint64_t odd;      // bit i: detector i of the group
     };
     struct Member {
         int64_t complete;
@@ -71,6 +74,7 @@ private:
     struct Single {
         Member member;
         const std::vector<int64_t> *row;
+        bool odd;
     };
     void look_up(std::span<const Single> singles);
     uint32_t ready(const Group &group, int64_t come) const noexcept;

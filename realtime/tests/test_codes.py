@@ -7,7 +7,7 @@ import pytest
 import stim
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.codes import circuit_experiment, code_circuit, experiment
+from quarterdeck_realtime.codes import circuit_experiment, code_circuit, experiment, stream_shape
 
 CODES = [("surface", 3), ("surface", 5), ("surface-x", 3), ("repetition", 5), ("colour", 3), ("bicycle", 6)]
 
@@ -75,6 +75,17 @@ def test_noise_can_drift_away_from_the_model() -> None:
 def test_what_cannot_be_is_refused() -> None:
     with pytest.raises(ValueError, match="use one of surface"):
         experiment("steane", 3, 1e-3)
-    odd = stim.Circuit("X 0\nM 0\nDETECTOR rec[-1]\nOBSERVABLE_INCLUDE(0) rec[-1]")
-    with pytest.raises(ValueError, match="odd without noise"):
-        circuit_experiment("odd", odd)
+
+
+def test_detectors_that_are_odd_without_noise() -> None:
+    """As in Stim's colour codes; what fires is what is not as it is without noise."""
+    one = stim.Circuit("X 0\nX_ERROR(0.5) 0\nM 0\nDETECTOR rec[-1]\nOBSERVABLE_INCLUDE(0) rec[-1]")
+    for exp in (circuit_experiment("one", one), experiment("colour", 5, 0.01)):
+        assert exp.odd
+        detectors = _hot.Detectors(exp.measurements, exp.detectors, odd=exp.odd)
+        shots = exp.sample(20, seed=3)
+        for measured, fired in zip(shots.measurements, shots.detections, strict=True):
+            packed = np.packbits(measured, bitorder="little").tobytes()
+            assert sorted(detectors.defects(packed)) == np.flatnonzero(fired).tolist()
+        with pytest.raises(ValueError, match="a stream's detectors are even"):
+            stream_shape(exp)

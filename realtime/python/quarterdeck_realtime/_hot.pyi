@@ -141,6 +141,61 @@ class Parallel:
     @property
     def bytes(self) -> int: ...
 
+class Mechanisms:
+    """
+    Error mechanisms of a detector error model, of any number of detectors each.
+    """
+
+    def __init__(self) -> None: ...
+
+    @property
+    def detectors(self) -> int: ...
+
+    @detectors.setter
+    def detectors(self, arg: int, /) -> None: ...
+
+    @property
+    def observables(self) -> int: ...
+
+    @observables.setter
+    def observables(self, arg: int, /) -> None: ...
+
+    def add(self, probability: float, detectors: Sequence[int], observables: int) -> None:
+        """Add a mechanism; `observables` is a mask."""
+
+    def check(self) -> None:
+        """Raise ValueError, with the first thing that is wrong."""
+
+    def __len__(self) -> int: ...
+
+class Relay(Compiled):
+    """Relay belief propagation, for hyperedges, too."""
+
+    def __init__(self, model: Mechanisms, *, iterations: int = 80, legs: int = 60, leg_iterations: int = 60, solutions: int = 3, memory: float = 0.125, memories: tuple[float, float] = (-0.24, 0.66), scaling: float = 1.0, seed: int = 0, vectors: bool = True) -> None:
+        """
+        Compile a model. `iterations` of the first leg, whose `memory` all errors share; then at most `legs` legs of `leg_iterations`, with random `memories` from an interval, by `seed`. The answer is the lightest of the first `solutions` that legs converge to. `scaling` of check messages; 0: 1 - 2^-t in iteration t of a leg. `vectors`: AVX2 where present. Raises ValueError for a model or settings that cannot be.
+        """
+
+    def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
+        """
+        Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).
+        """
+
+    def decode(self, defects: Sequence[int]) -> tuple[int, float, list[int], int, int]:
+        """
+        (mask of observables, weight, mechanisms in order, iterations, legs) for the detectors that fired. Raises RuntimeError if no leg converged.
+        """
+
+    def memory(self, leg: int, mechanism: int) -> float:
+        """The memory of a mechanism in a leg; 0 is the first."""
+
+    @property
+    def mechanisms(self) -> int: ...
+
+    @property
+    def decoder_bytes(self) -> int:
+        """Bytes of each thread's decoder."""
+
 class UnionFind(Compiled):
     """Weighted union-find decoder of a model."""
 
@@ -350,8 +405,10 @@ def receive_fd(socket: int) -> int: ...
 class Detectors:
     """The D matrix, compiled: which measurements make each detector."""
 
-    def __init__(self, measurements: int, rows: Sequence[Sequence[int]], reach: int = 0) -> None:
-        """Raises ValueError for rows that name other measurements."""
+    def __init__(self, measurements: int, rows: Sequence[Sequence[int]], reach: int = 0, odd: Sequence[int] = []) -> None:
+        """
+        `odd`: detectors that are odd without noise. Raises ValueError for rows that name other measurements.
+        """
 
     @property
     def measurements(self) -> int: ...

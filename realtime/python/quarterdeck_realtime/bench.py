@@ -17,6 +17,9 @@ from quarterdeck_realtime import _hot
 from quarterdeck_realtime.closed_loop import Block, ClosedLoop, Reactions, side_of
 from quarterdeck_realtime.codes import Shots, experiment
 from quarterdeck_realtime.model import model_of
+from quarterdeck_realtime.other_codes import FULL as OTHER_CODES
+from quarterdeck_realtime.other_codes import QUICK as OTHER_CODES_QUICK
+from quarterdeck_realtime.other_codes import OtherCode, run_other_code
 from quarterdeck_realtime.profiles import Cores, choose_cores
 from quarterdeck_realtime.report import Case, Holding, Jitter, Pacing, Report, Row, markdown
 from quarterdeck_realtime.scenarios import (
@@ -172,7 +175,7 @@ def bench(
 
     `quick`: a few cases with few shots, well under a minute. `cases`, `swaps` (0: none), `rounds` of the long stream
     (0: none) and `holding` (numbers of patches) replace what the full or quick run has. `extras`: also hardware's
-    profiles, drift and losses. `fifo`: priority of both ends where that is allowed, 0 for none.
+    profiles, drift, losses and other codes. `fifo`: priority of both ends where that is allowed, 0 for none.
     """
     start = time.perf_counter()
     cores = choose_cores()
@@ -238,6 +241,14 @@ def bench(
         tell(f"drift: {sum(drift.stale)} logical errors with stale weights, {sum(drift.fresh)} with swapped ones")
         losses, refused = run_losses(5, 4e-3, 0.5, 1_000 if quick else 20_000, SEED, fifo)
         tell(f"losses: {losses.errors_aware} logical errors when told of them, {losses.errors_blind} when not")
+    others: list[OtherCode] = []
+    for index, other in enumerate([] if not extras else OTHER_CODES_QUICK if quick else OTHER_CODES):
+        one, refused = run_other_code(other, SEED + index, fifo)
+        others.append(one)
+        tell(
+            f"{one.name}: p50 {one.own.p50_us:.0f}, p99 {one.own.p99_us:.0f} us at {one.cycle_us:g} us cycles; "
+            f"{one.failed} volumes failed, {one.logical_errors} logical errors of {one.answered}"
+        )
     return Report(
         machine=machine(),
         python=sys.version.split()[0],
@@ -254,6 +265,7 @@ def bench(
         pacing=paced,
         drift=drift,
         losses=losses,
+        others=others,
     )
 
 

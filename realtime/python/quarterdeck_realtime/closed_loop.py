@@ -142,8 +142,9 @@ class ClosedLoop:
         widest = max(experiment.round_bits)
         stride = -(-(80 + (widest if experiment.lost else widest // 8)) // 64) * 64
         seating = _hot.seat_volumes(
-            _hot.Detectors(experiment.measurements, experiment.detectors), max(1, len(experiment.readouts)), compiled,
-            warm.detections, heralds=experiment.heralds, lost=experiment.lost,
+            _hot.Detectors(experiment.measurements, experiment.detectors, odd=experiment.odd),
+            max(1, len(experiment.readouts)), compiled, warm.detections,
+            heralds=experiment.heralds, lost=experiment.lost,
         )  # fmt: skip
         return self._place(name, experiment, _hot.Rings(slots, stride), seating)
 

@@ -77,6 +77,7 @@ class Experiment(msgspec.Struct, frozen=True):
     readouts: list[list[int]]  # the measurements of each observable
     heralds: list[list[int]] = []  # for each measurement the edges that are erased where it tells of a loss, or none
     lost: list[list[int]] = []  # for each measurement the edges that are erased where its own atom is lost, or none
+    odd: list[int] = []  # detectors that are odd without noise: they fire when they are even
 
     @property
     def measurements(self) -> int:
@@ -176,8 +177,10 @@ class StreamShape(msgspec.Struct, frozen=True):
 def stream_shape(exp: Experiment) -> StreamShape:
     """The shape of the streams of which `exp`, with four rounds or more, is a short one.
 
-    Raises ValueError where rounds are not alike.
+    Raises ValueError where rounds are not alike, or detectors odd.
     """
+    if exp.odd:
+        raise ValueError(f"{exp.name}: detector {exp.odd[0]} is odd without noise; a stream's detectors are even.")
     starts = np.concatenate([[0], np.cumsum(exp.round_bits)])
     rows: list[list[list[int]]] = [[] for _ in exp.round_bits]
     for row in exp.detectors:
@@ -208,14 +211,12 @@ def experiment(code: str, distance: int, p: float, rounds: int | None = None) ->
 
 
 def circuit_experiment(name: str, circuit: stim.Circuit, decompose: bool = True) -> Experiment:
-    """The experiment of any circuit whose detectors and observables are even without noise."""
+    """The experiment of any circuit. Detectors may be odd without noise, as those of Stim's colour codes are."""
     round_bits, detectors, readouts = layout(circuit)
     steady = circuit.reference_sample()
-    for row in detectors + readouts:
-        if steady[row].sum() % 2:
-            raise ValueError(f"{name}: a detector or observable is odd without noise; the host expects even ones.")
+    odd = [detector for detector, row in enumerate(detectors) if steady[row].sum() % 2]
     dem = circuit.detector_error_model(decompose_errors=decompose)
-    return Experiment(name, circuit, dem, round_bits, detectors, readouts)
+    return Experiment(name, circuit, dem, round_bits, detectors, readouts, odd=odd)
 
 
 def layout(circuit: stim.Circuit) -> tuple[list[int], list[list[int]], list[list[int]]]:

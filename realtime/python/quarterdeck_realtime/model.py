@@ -15,8 +15,9 @@ def model_of(dem: stim.DetectorErrorModel) -> Model:
 
     A detector's layer is its last coordinate, the convention of Stim's generated circuits; without coordinates the
     model has no layers. Raises ValueError for mechanisms that no graph can hold: decompose them first
-    (`circuit.detector_error_model(decompose_errors=True)`).
+    (`circuit.detector_error_model(decompose_errors=True)`), or decode them with `relay`.
     """
+    _refuse_hyperedges(dem)
     model = Model()
     model.detectors, model.observables = dem.num_detectors, dem.num_observables
     graph = pymatching.Matching.from_detector_error_model(dem)
@@ -29,3 +30,17 @@ def model_of(dem: stim.DetectorErrorModel) -> Model:
         model.layer = [round(coordinates[detector][-1]) for detector in range(dem.num_detectors)]
     model.check()
     return model
+
+
+def _refuse_hyperedges(dem: stim.DetectorErrorModel) -> None:
+    """PyMatching leaves them out without a word."""
+    for error in dem.flattened():
+        if error.type != "error" or not error.args_copy()[0]:
+            continue
+        for part in error.target_groups():
+            fired = [target.val for target in part if target.is_relative_detector_id()]
+            if len(fired) > 2:
+                raise ValueError(
+                    f"the error {error} fires {len(fired)} detectors at once, and matching takes two: decompose the "
+                    "model's errors (decompose_errors=True), or take the decoder relay"
+                )

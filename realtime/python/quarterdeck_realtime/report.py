@@ -6,6 +6,7 @@ import msgspec
 
 from quarterdeck_realtime.chance import Ratio, ratio
 from quarterdeck_realtime.closed_loop import Side
+from quarterdeck_realtime.other_codes import OtherCode, other_codes_lines
 from quarterdeck_realtime.profiles import Cores
 
 __all__ = [
@@ -183,6 +184,7 @@ class Report(msgspec.Struct, frozen=True):
     pacing: list[Pacing] = []
     drift: Drift | None = None
     losses: Losses | None = None
+    others: list[OtherCode] = []
 
 
 def markdown(report: Report) -> str:
@@ -200,6 +202,8 @@ def markdown(report: Report) -> str:
         parts.append([_drift(report.drift)])
     if report.losses:
         parts.append([_losses(report.losses)])
+    if report.others:
+        parts.append(other_codes_lines(report.others))
     if report.warnings:
         parts.append([f"- {warning}" for warning in report.warnings])
     return "\n\n".join("\n".join(part) for part in parts) + "\n"

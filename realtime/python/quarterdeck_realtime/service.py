@@ -278,7 +278,7 @@ def _lines(connection: socket.socket) -> Iterator[bytes]:
 def _seating(qubit: Qubit, compiled: Any, rows: Any) -> Any:
     given = qubit.settings
     if qubit.stream is None:
-        detectors = _hot.Detectors(qubit.measurements, qubit.detectors)
+        detectors = _hot.Detectors(qubit.measurements, qubit.detectors, odd=qubit.odd)
         return _hot.seat_volumes(detectors, qubit.observables, compiled, rows)
     return _hot.seat_stream(
         *qubit.stream.compiled(), qubit.observables,

@@ -15,12 +15,13 @@ from numpy.typing import NDArray
 from quarterdeck_realtime import _hot
 from quarterdeck_realtime.codes import StreamShape, circuit_experiment, stream_shape
 from quarterdeck_realtime.decoders.cudaq import read_cudaq
+from quarterdeck_realtime.hypergraph import hypergraph_of
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.profiles import PROFILES, Profile
 
 __all__ = ["HostSettings", "Kind", "Qubit", "QubitSettings", "compiled_of", "load"]
 
-Kind = Literal["matching", "union-find", "lookup", "erasure", "null"]
+Kind = Literal["matching", "union-find", "lookup", "erasure", "relay", "null"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
 Positive = Annotated[float, Meta(gt=0)]
 WARM_SHOTS = 200
@@ -87,13 +88,15 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
 
 
 class Qubit(msgspec.Struct, frozen=True):
-    """A logical qubit, ready to be seated. `detectors` are the rows of D: the measurements of each detector."""
+    """A logical qubit, ready to be seated. `detectors` are the rows of D: the measurements of each detector; those in
+    `odd` are odd without noise."""
 
     settings: QubitSettings
     dem: stim.DetectorErrorModel
     measurements: int
     detectors: list[list[int]]
     stream: StreamShape | None = None
+    odd: list[int] = []
 
     @property
     def observables(self) -> int:
@@ -109,6 +112,8 @@ def compiled_of(kind: Kind, dem: stim.DetectorErrorModel) -> Any:
     """A decoder to be seated. Raises ValueError for a model that this kind cannot take."""
     if kind == "null":
         return _hot.Null()
+    if kind == "relay":
+        return _hot.Relay(hypergraph_of(dem))
     model = model_of(dem)
     if kind == "erasure":
         return _hot.Erasure(model, [])  # the patch says which edges a loss erases
@@ -145,10 +150,9 @@ def _qubit(path: Path, given: QubitSettings) -> Qubit:
     file = path.parent / (given.circuit or given.dem)
     try:
         if given.circuit:
-            found = circuit_experiment(given.name, stim.Circuit.from_file(file))
-            return Qubit(
-                given, found.dem, found.measurements, found.detectors, stream_shape(found) if given.window else None
-            )
+            found = circuit_experiment(given.name, stim.Circuit.from_file(file), decompose=given.kind != "relay")
+            shape = stream_shape(found) if given.window else None
+            return Qubit(given, found.dem, found.measurements, found.detectors, shape, found.odd)
         dem = stim.DetectorErrorModel.from_file(file)
         return Qubit(given, dem, dem.num_detectors, [[one] for one in range(dem.num_detectors)])
     except (OSError, ValueError, IndexError) as error:  # Stim raises IndexError for a file that is not there

@@ -11,7 +11,8 @@ using Rows = std::vector<std::vector<int64_t>>;
 static std::mt19937_64 rng(1);
 
 // Feeds `bits` in pieces of random size; after each piece exactly the detectors that it completes and that fired.
-static void compare(const Detectors &detectors, const Rows &rows, uint64_t base, size_t longest) {
+static void compare(const Detectors &detectors, const Rows &rows, uint64_t base, size_t longest,
+                    const std::vector<int64_t> &odd = {}) {
     const auto measurements = static_cast<size_t>(detectors.measurements());
     std::vector<uint8_t> truth(base + measurements), bits((base + measurements) / 8 + 16);
     for (size_t i = 0; i < truth.size(); i++)
@@ -41,7 +42,7 @@ static void compare(const Detectors &detectors, const Rows &rows, uint64_t base,
                 if (rows[d].empty())
                     continue;
                 const int64_t done = std::max<int64_t>(*std::max_element(rows[d].begin(), rows[d].end()) + 1, 1);
-                int parity = 0;
+                int parity = std::count(odd.begin(), odd.end(), static_cast<int64_t>(d)) != 0;
                 for (const int64_t term : rows[d])
                     parity ^= truth[base + static_cast<size_t>(term)];
                 if (parity && done > static_cast<int64_t>(come) && done <= static_cast<int64_t>(come + piece))
@@ -94,19 +95,25 @@ static void mixtures() {
             std::sort(rows[d].begin(), rows[d].end());
             rows[d].erase(std::unique(rows[d].begin(), rows[d].end()), rows[d].end());
         }
-        compare(Detectors(measurements, rows, reach), rows, static_cast<uint64_t>(reach) + rng() % 9, 1 + rng() % 100);
+        std::vector<int64_t> odd;
+        for (size_t d = 0; d < rows.size(); d++)
+            if (!rows[d].empty() && rng() % 3 == 0 && trial % 3 == 0)
+                odd.push_back(static_cast<int64_t>(d));
+        compare(Detectors(measurements, rows, reach, odd), rows, static_cast<uint64_t>(reach) + rng() % 9, 1 + rng() % 100,
+                odd);
     }
 }
 
 static void refusals() {
-    const auto refused = [](int64_t measurements, const Rows &rows, int64_t reach) {
+    const auto refused = [](int64_t measurements, const Rows &rows, int64_t reach, std::vector<int64_t> odd = {}) {
         try {
-            Detectors detectors(measurements, rows, reach);
+            Detectors detectors(measurements, rows, reach, odd);
         } catch (const std::invalid_argument &) {
             return true;
         }
         return false;
     };
+    CHECK(!refused(3, {{0}, {}}, 0, {0}) && refused(3, {{0}, {}}, 0, {1}) && refused(3, {{0}}, 0, {1}) && refused(3, {{0}}, 0, {-1}));
     CHECK(!refused(3, {{0, 1}, {}, {2}}, 0) && !refused(3, {{-2, 1}}, 2));
     CHECK(refused(0, {}, 0) && refused(-1, {}, 0) && refused(3, {{3}}, 0) && refused(3, {{-1}}, 0));
     CHECK(refused(3, {{-3}}, 2) && refused(3, {{1, 0, 1}}, 0) && refused(3, {}, -1) && refused(INT64_MAX, {}, 0));

@@ -11,11 +11,12 @@ import numpy as np
 import stim
 from numpy.typing import NDArray
 
-from quarterdeck_realtime._hot import Compiled, Lookup, Matching, Parallel, UnionFind, Windowed
+from quarterdeck_realtime._hot import Compiled, Lookup, Matching, Parallel, Relay, UnionFind, Windowed
 from quarterdeck_realtime.decoders.protocol import Bools, checked
+from quarterdeck_realtime.hypergraph import Mechanisms, hypergraph_of
 from quarterdeck_realtime.model import Model, model_of
 
-__all__ = ["Decoded", "OwnDecoder", "lookup", "matching", "parallel", "union_find", "windows"]
+__all__ = ["Decoded", "OwnDecoder", "lookup", "matching", "parallel", "relay", "union_find", "windows"]
 
 
 class Decoded(msgspec.Struct, frozen=True):
@@ -29,23 +30,23 @@ class Decoded(msgspec.Struct, frozen=True):
 class OwnDecoder:
     """A compiled decoder: `compiled` is what a host takes (parallel windows apart), `model` what it was made from."""
 
-    def __init__(self, model: Model, compiled: Any, **settings: Any) -> None:
+    def __init__(self, model: Model | Mechanisms, compiled: Any, **settings: Any) -> None:
         self.model = model
         self.compiled: Compiled = compiled
         self.detectors: int = model.detectors
         self.observables: int = model.observables
         self._settings = settings
         self._decode = partial(compiled.decode_batch, **settings)
-        self._compile: Callable[[Model], Any] | None = None
+        self._compile: Callable[[Any], Any] | None = None
 
     @classmethod
-    def of(cls, model: Model, kind: Callable[..., Any], *arguments: Any, **options: Any) -> OwnDecoder:
+    def of(cls, model: Model | Mechanisms, kind: Callable[..., Any], *arguments: Any, **options: Any) -> OwnDecoder:
         """Compile `kind(model, *arguments, **options)`."""
         made = cls(model, kind(model, *arguments, **options))
         made._compile = lambda fresh: kind(fresh, *arguments, **options)
         return made
 
-    def rebuilt(self, model: Model) -> OwnDecoder:
+    def rebuilt(self, model: Model | Mechanisms) -> OwnDecoder:
         """The same decoder with other weights, for the host to swap in; this one goes on as it is.
 
         Compilation may run in any thread beside the decoders in use. Raises ValueError for a model of another shape.
@@ -112,3 +113,31 @@ def parallel(
     made = OwnDecoder(model, Parallel(model, core, gap, buffer, inner), workers=workers)
     made._compile = lambda fresh: Parallel(fresh, core, gap, buffer, inner)
     return made
+
+
+def relay(
+    dem: stim.DetectorErrorModel,
+    *,
+    iterations: int = 80,
+    legs: int = 60,
+    leg_iterations: int = 60,
+    solutions: int = 3,
+    memory: float = 0.125,
+    memories: tuple[float, float] = (-0.24, 0.66),
+    scaling: float = 1.0,
+    seed: int = 0,
+    vectors: bool = True,
+) -> OwnDecoder:
+    """Relay belief propagation, for any error model: colour codes, qLDPC codes. Do not decompose its errors.
+
+    The first leg has at most `iterations`, and all errors share its `memory`. Where it does not converge, up to `legs`
+    further ones of `leg_iterations` follow, with random memories of each error from the interval `memories`, by `seed`.
+    The answer is the lightest of the first `solutions` that legs converge to, or the first that is proven to be the
+    lightest of all; a shot on which none converges has no answer. `scaling` multiplies check messages; 0: 1 - 2^-t in
+    iteration t of a leg. `vectors`: whether AVX2 may be used; the answers are the same.
+    """
+    settings = {"iterations": iterations, "legs": legs, "leg_iterations": leg_iterations, "solutions": solutions}
+    return OwnDecoder.of(
+        hypergraph_of(dem), Relay, **settings, memory=memory, memories=memories, scaling=scaling, seed=seed,
+        vectors=vectors,
+    )  # fmt: skip

@@ -23,6 +23,7 @@ _BUILT_IN: dict[str, Callable[..., BatchDecoder]] = {
     "lookup": own.lookup,
     "windows": own.windows,
     "parallel": own.parallel,
+    "relay": own.relay,
     "pymatching": plugins.py_matching,
     "relay-bp": plugins.relay_bp,
     "bp-osd": plugins.bp_osd,
