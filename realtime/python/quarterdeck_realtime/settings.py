@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from quarterdeck_realtime import _hot
 from quarterdeck_realtime.codes import StreamShape, circuit_experiment, stream_shape
 from quarterdeck_realtime.decoders.cudaq import read_cudaq
-from quarterdeck_realtime.hypergraph import hypergraph_of
+from quarterdeck_realtime.decoders.own import relay
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.profiles import PROFILES, Profile
 
@@ -113,7 +113,7 @@ def compiled_of(kind: Kind, dem: stim.DetectorErrorModel) -> Any:
     if kind == "null":
         return _hot.Null()
     if kind == "relay":
-        return _hot.Relay(hypergraph_of(dem))
+        return relay(dem).compiled
     model = model_of(dem)
     if kind == "erasure":
         return _hot.Erasure(model, [])  # the patch says which edges a loss erases

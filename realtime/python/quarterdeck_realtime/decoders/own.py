@@ -12,8 +12,8 @@ import stim
 from numpy.typing import NDArray
 
 from quarterdeck_realtime._hot import Compiled, Lookup, Matching, Parallel, Relay, UnionFind, Windowed
+from quarterdeck_realtime.decoders.hypergraph import Mechanisms, hypergraph_of
 from quarterdeck_realtime.decoders.protocol import Bools, checked
-from quarterdeck_realtime.hypergraph import Mechanisms, hypergraph_of
 from quarterdeck_realtime.model import Model, model_of
 
 __all__ = ["Decoded", "OwnDecoder", "lookup", "matching", "parallel", "relay", "union_find", "windows"]
@@ -122,6 +122,7 @@ def relay(
     legs: int = 60,
     leg_iterations: int = 60,
     solutions: int = 3,
+    more: int = 2,
     memory: float = 0.125,
     memories: tuple[float, float] = (-0.24, 0.66),
     scaling: float = 1.0,
@@ -132,12 +133,13 @@ def relay(
 
     The first leg has at most `iterations`, and all errors share its `memory`. Where it does not converge, up to `legs`
     further ones of `leg_iterations` follow, with random memories of each error from the interval `memories`, by `seed`.
-    The answer is the lightest of the first `solutions` that legs converge to, or the first that is proven to be the
-    lightest of all; a shot on which none converges has no answer. `scaling` multiplies check messages; 0: 1 - 2^-t in
-    iteration t of a leg. `vectors`: whether AVX2 may be used; the answers are the same.
+    The answer is the lightest of the first `solutions` that legs converge to, in at most `more` legs after the first
+    that does, or one that is proven to be the lightest of all; a shot on which no leg converges has no answer.
+    `scaling` multiplies check messages; 0: 1 - 2^-t in iteration t of a leg. `vectors`: whether AVX2 may be used; the
+    answers are the same.
     """
     settings = {"iterations": iterations, "legs": legs, "leg_iterations": leg_iterations, "solutions": solutions}
     return OwnDecoder.of(
-        hypergraph_of(dem), Relay, **settings, memory=memory, memories=memories, scaling=scaling, seed=seed,
+        hypergraph_of(dem), Relay, **settings, more=more, memory=memory, memories=memories, scaling=scaling, seed=seed,
         vectors=vectors,
     )  # fmt: skip
