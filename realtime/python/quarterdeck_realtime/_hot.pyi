@@ -171,9 +171,9 @@ class Mechanisms:
 class Relay(Compiled):
     """Relay belief propagation, for hyperedges, too."""
 
-    def __init__(self, model: Mechanisms, *, iterations: int = 80, legs: int = 60, leg_iterations: int = 60, solutions: int = 3, memory: float = 0.125, memories: tuple[float, float] = (-0.24, 0.66), scaling: float = 1.0, seed: int = 0, vectors: bool = True) -> None:
+    def __init__(self, model: Mechanisms, *, iterations: int = 80, legs: int = 60, leg_iterations: int = 60, solutions: int = 3, more: int = 2, memory: float = 0.125, memories: tuple[float, float] = (-0.24, 0.66), scaling: float = 1.0, seed: int = 0, vectors: bool = True) -> None:
         """
-        Compile a model. `iterations` of the first leg, whose `memory` all errors share; then at most `legs` legs of `leg_iterations`, with random `memories` from an interval, by `seed`. The answer is the lightest of the first `solutions` that legs converge to. `scaling` of check messages; 0: 1 - 2^-t in iteration t of a leg. `vectors`: AVX2 where present. Raises ValueError for a model or settings that cannot be.
+        Compile a model. `iterations` of the first leg, whose `memory` all errors share; then at most `legs` legs of `leg_iterations`, with random `memories` from an interval, by `seed`. The answer is the lightest of the first `solutions` that legs converge to, in at most `more` legs after the first that does. `scaling` of check messages; 0: 1 - 2^-t in iteration t of a leg. `vectors`: AVX2 where present. Raises ValueError for a model or settings that cannot be.
         """
 
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
