@@ -38,9 +38,9 @@ FULL = [
     OtherCase("bicycle", 12, 1e-2, 600, 600, "relay-bp"),
 ]
 QUICK = [
-    OtherCase("colour", 5, 3e-3, 60, 60),
-    OtherCase("colour", 7, 1e-3, 40, 20),
-    OtherCase("bicycle", 6, 2e-2, 60, 60),
+    OtherCase("colour", 5, 3e-3, 40, 40),
+    OtherCase("colour", 7, 1e-3, 25, 10),
+    OtherCase("bicycle", 6, 2e-2, 40, 40),
 ]
 
 

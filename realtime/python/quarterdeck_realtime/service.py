@@ -108,7 +108,7 @@ class Service:
 
     def _seat(self, qubit: Qubit) -> None:
         given, pace = qubit.settings, qubit.settings.pace
-        compiled, rows = compiled_of(given.kind, qubit.dem), qubit.warm()
+        compiled, rows = compiled_of(given.kind, qubit.dem, given.relay), qubit.warm()
         tenant, share = _cost(qubit, compiled, rows)
         bounds = {"share": self.settings.share, "together": 0.9}
         if refusal := _hot.refusal(self._tenants, tenant, **bounds):
@@ -209,7 +209,7 @@ class Service:
             epoch: int = (
                 self._swap_stream(seat, qubit, kind)
                 if qubit.stream
-                else self._host.swap(seat.place, compiled_of(kind, dem), qubit.warm())
+                else self._host.swap(seat.place, compiled_of(kind, dem, qubit.settings.relay), qubit.warm())
             )
             self._host.collect(seat.place)
             seat.qubit, seat.kind = qubit, kind
