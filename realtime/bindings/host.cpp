@@ -68,6 +68,7 @@ std::unique_ptr<qdeck::Loaded> load_stream(const qdeck::Model &model, int32_t wi
         loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
         loaded->keeps = std::move(windows);
     }
+    qdeck::warm(*loaded->stream, model, 2'000'000);
     return loaded;
 }
 
@@ -173,11 +174,12 @@ void bind_host(nb::module_ &m) {
             return self.slot(place).stage(load(compiled, defects, warm_ns));
         }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Like `swap`, but it takes over when the controller asks for it; False if too many wait already.")
-        .def("swap_stream", [](Host &self, int32_t place, const qdeck::Model &model, int32_t window, int32_t commit) {
+        .def("swap_stream", [](Host &self, int32_t place, const qdeck::Model &model, int32_t window, int32_t commit,
+                               int32_t workers) {
             nb::gil_scoped_release release;
-            return self.slot(place).offer(load_stream(model, window, commit, 0));
-        }, "place"_a, "model"_a, "window"_a, "commit"_a,
-             "Offer other weights for a stream with the same windows, on the loop itself; the epoch from which they count.")
+            return self.slot(place).offer(load_stream(model, window, commit, workers));
+        }, "place"_a, "model"_a, "window"_a, "commit"_a, "workers"_a = 0,
+             "Offer other weights for a stream with the same windows and workers; the epoch from which they count.")
         .def("epoch", [](Host &self, int32_t place) { return self.slot(place).epoch(); }, "place"_a)
         .def("collect", [](Host &self, int32_t place) { return self.slot(place).collect(); }, "place"_a,
              nb::call_guard<nb::gil_scoped_release>(), "Delete the decoders that the loop has let go of; how many.")

@@ -85,6 +85,7 @@ private:
     bool sweep() noexcept;
     bool serve(Channel &channel) noexcept;
     void swap(Channel &channel, Bytes frame) noexcept;
+    void join(Channel &channel) noexcept;
     void account(Seat &seat, const Outcome &outcome, const Stamps &stamps) noexcept;
     void explain(Seat &seat, uint64_t shot, uint64_t epoch, const Stamps &stamps, Lost lost) noexcept;
     bool leisure(const Suspect &suspect) const noexcept;

@@ -78,9 +78,9 @@ size_t ParallelWindows::bytes() const noexcept {
 
 ParallelStream::ParallelStream(const ParallelWindows &windows_, int32_t count, int32_t ahead) : windows(windows_) {
     const int32_t most = std::max(ahead, 2 * windows.least());
-    ring.resize(static_cast<size_t>(most));
-    for (Layer &each : ring)
-        each.ranks.resize(static_cast<size_t>(windows.widest));
+    room = static_cast<size_t>(most);
+    stride = (static_cast<size_t>(windows.widest) + 16) / 16 * 16;  // whole cache lines
+    ring.resize(room * stride);
     std::vector<Slot> made(static_cast<size_t>(most / windows.period() + 2));
     slots.swap(made);
     const auto core_defects = static_cast<size_t>(windows.settings.core) * static_cast<size_t>(windows.widest);
@@ -122,7 +122,8 @@ void ParallelStream::work(Worker &worker) noexcept {
             pause_cpu();
         } else {
             const int64_t seen = published.load(std::memory_order_acquire);
-            if (taken.load(std::memory_order_relaxed) >= seen && !stopping.load())
+            const bool idling = taken.load(std::memory_order_relaxed) >= seen || succeeded.load(std::memory_order_relaxed);
+            if (idling && !stopping.load())
                 published.wait(seen);
             idle = 0;
         }
@@ -133,7 +134,8 @@ void ParallelStream::work(Worker &worker) noexcept {
 bool ParallelStream::take(Worker &worker) noexcept {
     int64_t number = taken.load(std::memory_order_relaxed);
     do {
-        if (number >= published.load(std::memory_order_acquire) || stopping.load(std::memory_order_relaxed))
+        if (number >= published.load(std::memory_order_acquire) || stopping.load(std::memory_order_relaxed) ||
+            succeeded.load(std::memory_order_relaxed))
             return false;
     } while (!taken.compare_exchange_weak(number, number + 1, std::memory_order_acq_rel));
     decode_core(worker, number);
@@ -151,9 +153,9 @@ void ParallelStream::note(Quality worse) noexcept {
 void ParallelStream::collect(Worker &worker, const Part &part, int64_t from, int64_t begin, int64_t end,
                              size_t &count) noexcept {
     for (int64_t t = begin; t < end; t++) {
-        const Layer &each = layer(t);
-        for (int32_t i = 0; i < each.count; i++) {
-            const int32_t detector = part.at(t - from, each.ranks[static_cast<size_t>(i)]);
+        const int32_t *each = &ring[place_of(t) * stride];
+        for (int32_t i = 1; i <= each[0]; i++) {
+            const int32_t detector = part.at(t - from, each[i]);
             if (detector == BOUNDARY)
                 note(Quality::failed);  // a rank that no detector has
             else
@@ -264,6 +266,7 @@ int64_t ParallelStream::backlog() noexcept {
 // Until all published cores are done, with what they complete. Helps; a core that others hold for long gets the
 // processor.
 void ParallelStream::wait_for(int64_t next) noexcept {
+    succeeded.store(false, std::memory_order_relaxed);
     for (int32_t idle = 0; cores_done.load(std::memory_order_acquire) < next;) {
         if (help())
             idle = 0;
@@ -286,23 +289,76 @@ void ParallelStream::begin() noexcept {
     quality.store(0, std::memory_order_relaxed);
 }
 
+// A gap that is retired has both its cores behind it, and nobody writes to the later one's slot any more: what that core
+// left to the gap after it is all that goes over beside raw layers.
+bool ParallelStream::adopt(const ParallelStream &old) noexcept {
+    const auto &[core, gap, buffer] = windows.settings;
+    const auto &others = old.windows.settings;
+    const int64_t next = published.load(std::memory_order_relaxed);
+    if (core != others.core || gap != others.gap || buffer != others.buffer || windows.head != old.windows.head ||
+        windows.layer_width != old.windows.layer_width || windows.widest != old.windows.widest ||
+        room != old.room || old.ended || arrived > 0 || cores_done.load(std::memory_order_acquire) != next)
+        return false;
+    old.succeeded.store(true, std::memory_order_relaxed);
+    succeeded.store(false, std::memory_order_relaxed);
+    arrived = old.arrived;
+    ended = false;
+    quality.store(old.quality.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    frame = old.frame;
+    for (retired = old.retired; old.slot(old.base + retired).done.load(std::memory_order_acquire) == old.base + retired;
+         retired++)
+        frame ^= old.slot(old.base + retired).core_flips ^ old.slot(old.base + retired).gap_flips;
+    base = next - retired;
+    int64_t from = retired * windows.period();
+    int64_t first = 0;  // core that is to be decoded
+    if (retired > 0) {
+        const Slot &done = old.slot(old.base + retired);
+        Slot &mine = slot(next);
+        mine.core_flips = done.core_flips;
+        mine.left_count = 0;
+        mine.right_count = done.right_count;
+        std::copy_n(done.right.begin(), done.right_count, mine.right.begin());
+        mine.ready.store(1, std::memory_order_relaxed);
+        from += core;
+        first = retired + 1;
+        taken.fetch_add(1, std::memory_order_relaxed);
+        cores_done.fetch_add(1, std::memory_order_relaxed);
+    }
+    for (size_t at = place_of(from); from < arrived; from++, at = at + 1 == room ? 0 : at + 1) {
+        const int32_t *there = &old.ring[at * stride];
+        std::copy_n(there, 1 + there[0], &ring[at * stride]);
+    }
+    const int64_t after = arrived - core - buffer;
+    const int64_t waiting = (after < 0 ? 0 : after / windows.period() + 1) - first;
+    published.fetch_add(waiting + (retired > 0), std::memory_order_release);
+    if (waiting > 1)
+        published.notify_all();
+    else if (waiting > 0)
+        published.notify_one();
+    if (threads.empty())
+        while (help()) {
+        }
+    return true;
+}
+
 bool ParallelStream::add(std::span<const int32_t> ranks) noexcept { return put(ranks, false); }
 
 bool ParallelStream::add_last(std::span<const int32_t> ranks) noexcept { return put(ranks, true); }
 
 bool ParallelStream::put(std::span<const int32_t> ranks, bool last) noexcept {
     const auto &[core, gap, buffer] = windows.settings;
-    const auto room = static_cast<int64_t>(ring.size());
-    if (arrived >= retired * windows.period() + room) {
+    const auto most = static_cast<int64_t>(room);
+    if (arrived >= retired * windows.period() + most) {
         retire();
-        if (arrived >= retired * windows.period() + room)
+        if (arrived >= retired * windows.period() + most)
             return false;
     }
-    Layer &each = layer(arrived);
-    each.count = static_cast<int32_t>(std::min(ranks.size(), each.ranks.size()));
-    if (ranks.size() > each.ranks.size())
+    const auto widest = static_cast<size_t>(windows.widest);
+    if (ranks.size() > widest)
         note(Quality::failed);
-    std::copy_n(ranks.begin(), each.count, each.ranks.begin());
+    int32_t *each = &ring[place_of(arrived) * stride];
+    each[0] = static_cast<int32_t>(std::min(ranks.size(), widest));
+    std::copy_n(ranks.begin(), each[0], each + 1);
     arrived++;
     ended = last;
     const int64_t after = arrived - core - buffer;

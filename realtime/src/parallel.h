@@ -59,13 +59,20 @@ public:
 
     // Forget all; waits until workers are done with what they have.
     void begin() noexcept;
+    // Go on where `old` is, between two rounds, while its workers run: what `old` has committed is taken as it is, rounds
+    // that it holds are copied and decoded anew here. Never waits. `old` takes no further windows until it begins anew.
+    // False: the windows are others, `old` has ended, or this one has layers or windows of its own.
+    bool adopt(const ParallelStream &old) noexcept;
     // The next layer's defects by rank, each once. False if the workers are so far behind that it has no room: it was
     // not taken, try again. Decodes nothing, if there are workers.
     bool add(std::span<const int32_t> ranks) noexcept;
     // The last layer; as `add`.
     bool add_last(std::span<const int32_t> ranks) noexcept;
     // Decode a window in the caller's thread, if one waits: what to do with a thread whose layer was not taken.
-    bool help() noexcept { return take(*workers.back()); }
+    bool help() noexcept {
+        succeeded.store(false, std::memory_order_relaxed);  // its caller goes on with it
+        return take(*workers.back());
+    }
     // After the last layer: waits for the workers, helps them, and decodes the end. Its weight is not known (0).
     Answer finish() noexcept;
     // What is final: all up to the first gap that is not decoded yet. Of the whole stream after `finish`.
@@ -81,10 +88,6 @@ private:
     struct Defect {
         int64_t layer;
         int32_t rank;
-    };
-    struct Layer {
-        std::vector<int32_t> ranks;  // of fixed size
-        int32_t count = 0;
     };
     struct Slot {  // of a core and the gap after it
         std::vector<Defect> left, right;  // of fixed size: defects that the core leaves to the gaps beside it
@@ -114,10 +117,13 @@ private:
     void wait_for(int64_t next) noexcept;
     void note(Quality quality) noexcept;
     Slot &slot(int64_t number) noexcept { return slots[static_cast<size_t>(number) % slots.size()]; }
-    Layer &layer(int64_t number) noexcept { return ring[static_cast<size_t>(number) % ring.size()]; }
+    const Slot &slot(int64_t number) const noexcept { return slots[static_cast<size_t>(number) % slots.size()]; }
+    size_t place_of(int64_t layer) const noexcept { return static_cast<size_t>(layer) % room; }
 
     const ParallelWindows &windows;
-    std::vector<Layer> ring;
+    size_t room;                // layers in the ring
+    size_t stride;              // numbers of a layer there: how many defects, then their ranks
+    std::vector<int32_t> ring;
     std::vector<Slot> slots;
     std::vector<std::unique_ptr<Worker>> workers;  // the caller's is the last
     std::unique_ptr<Decoder> ending;
@@ -135,6 +141,7 @@ private:
     alignas(64) std::atomic<int64_t> cores_done{0};  // with the gaps that they completed
     alignas(64) std::atomic<uint8_t> quality{0};
     std::atomic<bool> stopping{false};
+    mutable std::atomic<bool> succeeded{false};  // another stream has adopted this one: what waits here is in vain
 };
 
 // Parallel windows behind the protocol of streams. A round for which the workers have left no room makes the caller
@@ -148,7 +155,14 @@ public:
     Committed round(std::span<const int32_t> defects) noexcept override;
     Committed close(std::span<const int32_t> defects) noexcept override;
 
+    bool adopts() const noexcept override { return true; }
+    bool adopt(const StreamDecoder &old) noexcept override {
+        return old.kind() == kind() && stream_.adopt(static_cast<const ParallelWindowStream &>(old).stream_);
+    }
+    const void *kind() const noexcept override { return &KIND; }
+
 private:
+    static constexpr char KIND = 0;
     ParallelStream stream_;
 };
 

@@ -25,9 +25,11 @@ public:
     // The last round (the detectors that a transversal readout completes): everything becomes final.
     virtual Committed close(std::span<const int32_t> defects) noexcept = 0;
     // Go on in place of `old` between two rounds, with other weights: all that is not committed comes over. False: the two
-    // are not alike. `old` stays as it was.
+    // are not alike, or this one is busy. `old` stays alive: it is told nothing more, and another thread deletes it.
     virtual bool adopt(const StreamDecoder &) noexcept { return false; }
     virtual bool adopts() const noexcept { return false; }  // whether it ever does
+    // Tells apart those that may be alike, at less cost than a cast in cold memory; null for none.
+    virtual const void *kind() const noexcept { return nullptr; }
 };
 
 }  // namespace qdeck

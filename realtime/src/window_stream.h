@@ -24,11 +24,12 @@ public:
 
     bool adopts() const noexcept override { return true; }
     bool adopt(const StreamDecoder &old) noexcept override {
-        const auto *other = dynamic_cast<const WindowStream *>(&old);
-        return other && stream_.adopt(other->stream_);
+        return old.kind() == kind() && stream_.adopt(static_cast<const WindowStream &>(old).stream_);
     }
+    const void *kind() const noexcept override { return &KIND; }
 
 private:
+    static constexpr char KIND = 0;
     Committed committed() const noexcept {
         const Answer answer = stream_.answer();
         return {answer.observables, stream_.progress().committed, answer.quality == Quality::failed};

@@ -217,11 +217,11 @@ class Service:
 
     def _swap_stream(self, seat: _Seat, qubit: Qubit, kind: Kind) -> int:
         given = qubit.settings
-        if kind != "matching" or given.workers:
-            raise ValueError(
-                f"{given.name} is a stream: only weights of matching on the loop itself (workers = 0) change"
-            )
-        epoch: int = self._host.swap_stream(seat.place, model_of(qubit.dem), given.window, given.commit)
+        if kind != "matching":
+            raise ValueError(f"{given.name} is a stream: only weights of matching change")
+        epoch: int = self._host.swap_stream(
+            seat.place, model_of(qubit.dem), given.window, given.commit, given.workers
+        )
         return epoch
 
     def _found(self, name: str) -> _Seat:
