@@ -562,9 +562,9 @@ class Host:
         Like `swap`, but it takes over when the controller asks for it; False if too many wait already.
         """
 
-    def swap_stream(self, place: int, model: Model, window: int, commit: int) -> int:
+    def swap_stream(self, place: int, model: Model, window: int, commit: int, workers: int = 0) -> int:
         """
-        Offer other weights for a stream with the same windows, on the loop itself; the epoch from which they count.
+        Offer other weights for a stream with the same windows and workers; the epoch from which they count.
         """
 
     def epoch(self, place: int) -> int: ...

@@ -219,9 +219,7 @@ class Service:
         given = qubit.settings
         if kind != "matching":
             raise ValueError(f"{given.name} is a stream: only weights of matching change")
-        epoch: int = self._host.swap_stream(
-            seat.place, model_of(qubit.dem), given.window, given.commit, given.workers
-        )
+        epoch: int = self._host.swap_stream(seat.place, model_of(qubit.dem), given.window, given.commit, given.workers)
         return epoch
 
     def _found(self, name: str) -> _Seat:
