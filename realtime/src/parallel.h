@@ -15,6 +15,7 @@
 #include "part.h"
 #include "stream.h"
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -31,16 +32,17 @@ class ParallelStream;
 class ParallelWindows final {
 public:
     // As for Windows. Each part of the graph must have a boundary. Throws std::invalid_argument.
-    ParallelWindows(const Model &volume, ParallelSettings settings, const Maker &maker);
+    ParallelWindows(const Model &volume, ParallelSettings settings, const Maker &maker, const Sites &sites = {});
     size_t bytes() const noexcept;
     // Streams shorter than this are too short: decode them as one volume.
-    int32_t least() const noexcept { return period() + settings.core + settings.buffer + head; }
+    int32_t least() const noexcept { return std::max(period() + settings.core + settings.buffer + head, losses.least()); }
     int32_t width() const noexcept { return layer_width; }
     const ParallelSettings settings;
 
 private:
     friend class ParallelStream;
     int32_t period() const noexcept { return settings.core + settings.gap; }
+    SiteTable losses;
     int32_t head;
     int32_t layer_width;
     int32_t widest;
@@ -63,6 +65,8 @@ public:
     // that it holds are copied and decoded anew here. Never waits. `old` takes no further windows until it begins anew.
     // False: the windows are others, `old` has ended, or this one has layers or windows of its own.
     bool adopt(const ParallelStream &old) noexcept;
+    // Sites of the next layer that were lost; false if the windows were made without sites.
+    bool erase(std::span<const int32_t> sites) noexcept;
     // The next layer's defects by rank, each once. False if the workers are so far behind that it has no room: it was
     // not taken, try again. Decodes nothing, if there are workers.
     bool add(std::span<const int32_t> ranks) noexcept;
@@ -111,7 +115,7 @@ private:
     void collect(Worker &worker, const Part &part, int64_t from, int64_t begin, int64_t end, size_t &count) noexcept;
     void place(Worker &worker, const Part &part, int64_t from, const std::vector<Defect> &defects, int32_t number,
                size_t &count) noexcept;
-    Answer decode(Decoder &decoder, Worker &worker, size_t count) noexcept;
+    Answer decode(Decoder &decoder, Worker &worker, const Part &part, int64_t from, size_t count) noexcept;
     bool put(std::span<const int32_t> ranks, bool last) noexcept;
     void retire() noexcept;
     void wait_for(int64_t next) noexcept;
@@ -124,6 +128,8 @@ private:
     size_t room;                // layers in the ring
     size_t stride;              // numbers of a layer there: how many defects, then their ranks
     std::vector<int32_t> ring;
+    size_t lost_words = 0;      // of the losses of a layer, as bits by site
+    std::vector<uint64_t> lost;  // beside the ring
     std::vector<Slot> slots;
     std::vector<std::unique_ptr<Worker>> workers;  // the caller's is the last
     std::unique_ptr<Decoder> ending;
@@ -133,6 +139,7 @@ private:
     int64_t arrived = 0;
     int64_t retired = 0;  // gaps of this stream that are decoded, without a hole
     bool ended = false;
+    std::vector<uint64_t> coming;  // losses of the next layer
     uint64_t frame = 0;  // of all that is retired
     // Numbers of cores count on through all streams, so that none is ever taken twice; `base` is this stream's first.
     int64_t base = 0;
@@ -152,6 +159,7 @@ public:
     ParallelWindowStream(const ParallelWindows &windows, int32_t workers, int32_t ahead)
         : stream_(windows, workers, ahead) {}
     void begin() noexcept override { stream_.begin(); }
+    bool erase(std::span<const int32_t> sites) noexcept override { return stream_.erase(sites); }
     Committed round(std::span<const int32_t> defects) noexcept override;
     Committed close(std::span<const int32_t> defects) noexcept override;
 

@@ -20,6 +20,12 @@ public:
     virtual ~StreamDecoder() = default;
     // Forget the stream before; the next round is round 0.
     virtual void begin() noexcept = 0;
+    // Sites of the next round (`round` or `close`) that were lost: numbers of the table that the decoder was made with. False
+    // from one that cannot take account of losses, or was made without.
+    virtual bool erase(std::span<const int32_t> sites) noexcept {
+        static_cast<void>(sites);
+        return false;
+    }
     // The defects of the next round, as detector numbers within that round: 0 to width - 1, each at most once.
     virtual Committed round(std::span<const int32_t> defects) noexcept = 0;
     // The last round (the detectors that a transversal readout completes): everything becomes final.

@@ -13,6 +13,7 @@ public:
     // `windows` must outlive it.
     explicit WindowStream(const Windows &windows) : stream_(windows) {}
     void begin() noexcept override { stream_.begin(); }
+    bool erase(std::span<const int32_t> sites) noexcept override { return stream_.erase(sites); }
     Committed round(std::span<const int32_t> defects) noexcept override {
         stream_.add(defects);
         return committed();
