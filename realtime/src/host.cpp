@@ -86,10 +86,12 @@ Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observa
     return seating;
 }
 
-Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded) {
+Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded, const Heralds *heralds) {
     auto probe = std::make_unique<StreamProbe>(std::move(loaded));
     Seating seating;
-    seating.patch = std::make_unique<StreamPatch>(std::move(shape), observables, *probe);
+    auto patch = std::make_unique<StreamPatch>(std::move(shape), observables, *probe);
+    if (heralds) patch->losses(*heralds);
+    seating.patch = std::move(patch);
     seating.probe = std::move(probe);
     return seating;
 }

@@ -35,8 +35,9 @@ struct Seating {
 // A seat for volumes; `loaded` has a decoder, which is told what `losses` erase. Throws std::invalid_argument.
 Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded,
                      Losses losses = {});
-// A seat for a stream without end; `loaded` has a stream. Each round is then a shot with its own deadline.
-Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded);
+// A seat for a stream without end; `loaded` has a stream. Each round is then a shot with its own deadline. `heralds`: the
+// stream is told of losses, if there are any to be told of. Throws std::invalid_argument.
+Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded, const Heralds *heralds = nullptr);
 
 struct HostSettings {
     Wishes wishes;
