@@ -20,11 +20,7 @@ ParallelSettings checked(ParallelSettings settings, const Layers &layers) {
     if (core + gap - buffer < layers.head)
         throw std::invalid_argument("the first " + std::to_string(layers.head) +
                                     " layers differ from the others: the first core must have as many");
-    for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
-        if (layers.members[t].size() != static_cast<size_t>(layers.width))
-            throw std::invalid_argument(
-                "of the layers at the end only the last may have another number of detectors; layer " +
-                std::to_string(t) + " has");
+    check_end(layers);
     return settings;
 }
 

@@ -3,8 +3,17 @@
 #include <algorithm>
 #include <bit>
 #include <stdexcept>
+#include <string>
 
 namespace qdeck {
+
+void check_end(const Layers &layers) {
+    for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
+        if (layers.members[static_cast<size_t>(t)].size() != static_cast<size_t>(layers.width))
+            throw std::invalid_argument(
+                "of the layers at the end only the last may have another number of detectors; layer " +
+                std::to_string(t) + " has");
+}
 
 Part::Part(const Model &whole, int32_t span, Cut where, const Maker &maker, bool losses, Model *made,
            std::vector<Exit> *exits) {

@@ -20,6 +20,9 @@ struct Cut {
     bool open_future;
 };
 
+// Of the layers at the end only the last may have another number of detectors. Throws std::invalid_argument.
+void check_end(const Layers &layers);
+
 struct Part {
     std::unique_ptr<Compiled> compiled;
     std::vector<int32_t> first;  // detector of each layer, and the number of all

@@ -18,11 +18,7 @@ WindowSettings checked(WindowSettings settings, const Layers &layers) {
     if (commit < layers.head)
         throw std::invalid_argument("windows must advance by at least " + std::to_string(layers.head) +
                                     " layers: so many at the start differ from the others");
-    for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
-        if (layers.members[t].size() != static_cast<size_t>(layers.width))
-            throw std::invalid_argument(
-                "of the layers at the end only the last may have another number of detectors; layer " +
-                std::to_string(t) + " has");
+    check_end(layers);
     return settings;
 }
 

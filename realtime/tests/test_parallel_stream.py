@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from quarterdeck_realtime.closed_loop import ClosedLoop
-from quarterdeck_realtime.codes import circuit_experiment, code_circuit, experiment
+from quarterdeck_realtime.codes import circuit_experiment, code_circuit, experiment, stream_plan
 from quarterdeck_realtime.model import model_of
 
 
@@ -36,7 +36,7 @@ def test_a_stream_is_decoded_by_workers() -> None:
 def test_swaps_in_the_middle_of_streams_change_no_answer(workers: int) -> None:
     """One stream after the other, each with the same weights swapped in again and again: answers are as without."""
     exp = experiment("surface", 3, 4e-3, rounds=60)
-    model = model_of(exp.dem)
+    plan = stream_plan(exp, model_of(exp.dem), 8, 4, workers=workers)
     sampled = exp.sample(400, 6)
     expected, _ = exp.expected(sampled)
     with ClosedLoop(fifo=0) as loop:
@@ -48,7 +48,7 @@ def test_swaps_in_the_middle_of_streams_change_no_answer(workers: int) -> None:
 
         def swap() -> None:
             while not done.is_set():
-                offered.append(loop.host.swap_stream(place, model, 8, 4, workers))
+                offered.append(loop.host.swap_stream(place, plan))
                 loop.host.collect(place)
 
         swapper = threading.Thread(target=swap)
@@ -69,7 +69,7 @@ def test_weights_that_take_over_in_mid_stream_make_the_errors_that_they_should()
     """Measurements are far worse than the first weights say: stale weights, swapped ones, and both by turns."""
     calm = experiment("surface", 3, 2e-3, rounds=40)
     now = circuit_experiment("now", code_circuit("surface", 3, 40, 2e-3, 6e-2))
-    models = [model_of(calm.dem), model_of(now.dem)]
+    plans = [stream_plan(exp, model_of(exp.dem), 8, 4, workers=1) for exp in (calm, now)]
     sampled = calm.sample(500, 7, circuit=now.circuit)
     truth = {
         name: int(np.count_nonzero(exp.expected(sampled)[0] != sampled.observables))
@@ -86,13 +86,13 @@ def test_weights_that_take_over_in_mid_stream_make_the_errors_that_they_should()
             return int(block.tally["logical_errors"])
 
         errors["stale"] = run()
-        loop.host.swap_stream(place, models[1], 8, 4, 1)
+        loop.host.swap_stream(place, plans[1])
         errors["fresh"] = run()
         done = threading.Event()
 
         def swap() -> None:
             for turn in itertools.takewhile(lambda _: not done.is_set(), itertools.count()):
-                loop.host.swap_stream(place, models[turn % 2], 8, 4, 1)
+                loop.host.swap_stream(place, plans[turn % 2])
                 loop.host.collect(place)
 
         swapper = threading.Thread(target=swap)
