@@ -72,6 +72,12 @@ ParallelWindows::ParallelWindows(const Model &volume, ParallelSettings wanted, c
     end = part({count - last, count, false, false});
 }
 
+bool ParallelWindows::alike(const ParallelWindows &other) const noexcept {
+    return settings.core == other.settings.core && settings.gap == other.settings.gap &&
+           settings.buffer == other.settings.buffer && head == other.head && layer_width == other.layer_width &&
+           widest == other.widest && losses.alike(other.losses);
+}
+
 size_t ParallelWindows::bytes() const noexcept {
     return first_core.bytes() + core.bytes() + first_gap.bytes() + gap.bytes() + end.bytes();
 }
@@ -125,8 +131,8 @@ void ParallelStream::work(Worker &worker) noexcept {
             pause_cpu();
         } else {
             const int64_t seen = published.load(std::memory_order_acquire);
-            const bool idling = taken.load(std::memory_order_relaxed) >= seen || succeeded.load(std::memory_order_relaxed);
-            if (idling && !stopping.load())
+            const bool done = taken.load(std::memory_order_relaxed) >= seen || succeeded.load(std::memory_order_relaxed);
+            if (done && !stopping.load())
                 published.wait(seen);
             idle = 0;
         }
@@ -310,15 +316,13 @@ bool ParallelStream::erase(std::span<const int32_t> sites) noexcept {
     return true;
 }
 
-// A gap that is retired has both its cores behind it, and nobody writes to the later one's slot any more: what that core
-// left to the gap after it is all that goes over beside raw layers.
+// A gap that is retired has both its cores behind it, and nobody writes to the later one's slot any more: what that
+// core left to the gap after it is all that goes over beside raw layers.
 bool ParallelStream::adopt(const ParallelStream &old) noexcept {
     const auto &[core, gap, buffer] = windows.settings;
-    const auto &others = old.windows.settings;
     const int64_t next = published.load(std::memory_order_relaxed);
-    if (core != others.core || gap != others.gap || buffer != others.buffer || windows.head != old.windows.head ||
-        windows.layer_width != old.windows.layer_width || windows.widest != old.windows.widest ||
-        room != old.room || lost_words != old.lost_words || windows.losses.ahead() != old.windows.losses.ahead() || old.ended || arrived > 0 || cores_done.load(std::memory_order_acquire) != next)
+    if (!windows.alike(old.windows) || room != old.room || old.ended || arrived > 0 ||
+        cores_done.load(std::memory_order_acquire) != next)
         return false;
     old.succeeded.store(true, std::memory_order_relaxed);
     succeeded.store(false, std::memory_order_relaxed);

@@ -35,13 +35,16 @@ public:
     ParallelWindows(const Model &volume, ParallelSettings settings, const Maker &maker, const Sites &sites = {});
     size_t bytes() const noexcept;
     // Streams shorter than this are too short: decode them as one volume.
-    int32_t least() const noexcept { return std::max(period() + settings.core + settings.buffer + head, losses.least()); }
+    int32_t least() const noexcept {
+        return std::max(period() + settings.core + settings.buffer + head, losses.least());
+    }
     int32_t width() const noexcept { return layer_width; }
     const ParallelSettings settings;
 
 private:
     friend class ParallelStream;
     int32_t period() const noexcept { return settings.core + settings.gap; }
+    bool alike(const ParallelWindows &other) const noexcept;  // but for weights
     SiteTable losses;
     int32_t head;
     int32_t layer_width;
@@ -61,8 +64,8 @@ public:
 
     // Forget all; waits until workers are done with what they have.
     void begin() noexcept;
-    // Go on where `old` is, between two rounds, while its workers run: what `old` has committed is taken as it is, rounds
-    // that it holds are copied and decoded anew here. Never waits. `old` takes no further windows until it begins anew.
+    // Go on where `old` is, between two rounds, while its workers run: what `old` has committed is taken as it is,
+    // rounds that it holds are copied and decoded anew here. Never waits. `old` takes no further windows until it begins anew.
     // False: the windows are others, `old` has ended, or this one has layers or windows of its own.
     bool adopt(const ParallelStream &old) noexcept;
     // Sites of the next layer that were lost; false if the windows were made without sites.

@@ -36,8 +36,8 @@ SiteTable::SiteTable(const Model &volume, const Layers &layers, const Sites &giv
     if (given.empty())
         return;
     if (given.size() != static_cast<size_t>(layers.count()))
-        throw std::invalid_argument("losses are told for " + std::to_string(given.size()) + " rounds, and the model has " +
-                                    std::to_string(layers.count()) + " layers");
+        throw std::invalid_argument("losses are told for " + std::to_string(given.size()) +
+                                    " rounds, and the model has " + std::to_string(layers.count()) + " layers");
     for (const auto &round : given)
         sites = std::max(sites, static_cast<int32_t>(round.size()));
     head_layers = layers.head;

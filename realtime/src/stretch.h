@@ -25,8 +25,8 @@ struct Layers {
     int32_t least() const noexcept { return head + tail + 1; }
 };
 
-// Where `stretch` puts an edge: the earlier of its layers, and its number among the edges of that layer, which is the same
-// in all layers that are alike.
+// Where `stretch` puts an edge: the earlier of its layers, and its number among the edges of that layer, which is the
+// same in all layers that are alike.
 struct Spot {
     int32_t layer;
     int32_t step;

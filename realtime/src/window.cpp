@@ -123,7 +123,7 @@ bool Stream::adopt(const Stream &old) noexcept {
     const Windows &others = old.windows;
     if (windows.span != others.span || windows.settings.commit != others.settings.commit ||
         windows.head != others.head || windows.layer_width != others.layer_width || open.size() != old.open.size() ||
-        lost_rounds != old.lost_rounds || lost_words != old.lost_words)
+        !windows.losses.alike(others.losses))
         return false;
     expected = old.expected;
     std::copy_n(old.open.begin(), old.open_count, open.begin());

@@ -26,9 +26,9 @@ class Stream;
 
 class Windows final {
 public:
-    // `volume`: a model of the same experiment with enough rounds to see what repeats. `sites`: what losses erase, if any
-    // can be told (sites.h); the windows' decoders must then be able to erase edges. Throws std::invalid_argument for
-    // a model, settings or sites that do not fit.
+    // `volume`: a model of the same experiment with enough rounds to see what repeats. `sites`: what losses erase, if
+    // any can be told (sites.h); the windows' decoders must then be able to erase edges. Throws std::invalid_argument
+    // for a model, settings or sites that do not fit.
     Windows(const Model &volume, WindowSettings settings, const Maker &maker, const Sites &sites = {});
     std::unique_ptr<Stream> stream() const;
     size_t bytes() const noexcept;
