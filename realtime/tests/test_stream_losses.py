@@ -51,17 +51,17 @@ def test_heralds_in_a_stream() -> None:
     assert max(errors[:2]) <= truth * 1.1 + 5
     assert max(unlike[:2]) <= 16
     assert errors[2] <= truth * 1.3 + 10
-    assert errors[3] > truth * 1.4
+    assert errors[3] > truth * 1.3
 
 
 @pytest.mark.parametrize("workers", [0, 1])
 def test_outcomes_that_are_lost_in_a_stream(workers: int) -> None:
     """Atoms that are not there when they are measured: outcomes of 2, in streams of many lengths."""
-    exp = experiment("surface", 3, 4e-3, rounds=30)
+    exp = experiment("surface", 3, 2e-3, rounds=30)
     graph = model_of(exp.dem)
     hearing = msgspec.structs.replace(exp, lost=read_loss(exp, graph))
     assert sum(map(len, hearing.lost)) > 200
-    noisy = exp.sample(800, 4, loss=0.03)
+    noisy = exp.sample(800, 4, loss=0.06)
     silent = exp.silenced(noisy)
     whole, _, _ = _hot.Erasure(graph, hearing.lost).decode_batch(silent.detections, noisy.lost)
     with ClosedLoop(EASY, fifo=0) as loop:
@@ -70,13 +70,13 @@ def test_outcomes_that_are_lost_in_a_stream(workers: int) -> None:
         loop.start()
         told = loop.run(0, silent, whole, warm_shots=0, stream=True)
         untold = loop.run(1, noisy, exp.expected(noisy)[0], warm_shots=0, stream=True)
-    truth = int(np.count_nonzero(whole != noisy.observables))
+    truth = int(np.count_nonzero(whole != silent.observables))
     errors = [block.tally["logical_errors"] for block in (told, untold)]
     print(f"{truth} logical errors of 800 as a whole, told and not told {errors}, {told.tally['differ']} unlike")
     assert told.tally["differ"] <= 16
     assert told.tally["failed"] == untold.tally["failed"] == 0
     assert errors[0] <= truth * 1.1 + 5
-    assert errors[1] > errors[0] * 1.4
+    assert errors[1] > errors[0] * 1.5
 
 
 def test_a_single_stream_of_rounds_with_lost_outcomes() -> None:
@@ -129,7 +129,7 @@ def test_a_host_s_qubit_streams_lost_outcomes(tmp_path: Path, surface: Surface, 
     exp = circuit_experiment("d3", circuit)
     graph = model_of(exp.dem)
     lost = read_loss(exp, graph)
-    noisy = exp.sample(40, 6, loss=0.05)
+    noisy = exp.sample(60, 6, loss=0.15)
     silent = exp.silenced(noisy)
     whole, _, _ = _hot.Erasure(graph, lost).decode_batch(silent.detections, noisy.lost)
     untold, _ = exp.expected(silent)
@@ -148,7 +148,7 @@ def test_a_host_s_qubit_streams_lost_outcomes(tmp_path: Path, surface: Surface, 
             client.reset(0)
         stats = client.stats(0)
         assert noisy.lost is not None
-        assert (stats["epoch"], stats["erased"], stats["failures"]) == (40, noisy.lost.sum(), 0)
+        assert (stats["epoch"], stats["erased"], stats["failures"]) == (60, noisy.lost.sum(), 0)
         with pytest.raises(ValueError, match="decoded by erasure: only its weights change"):
             host.swap("atoms", exp.dem, "matching")
     assert np.count_nonzero(np.array(found) != whole.astype(np.bool_)) <= 1
