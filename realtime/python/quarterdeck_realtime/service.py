@@ -215,7 +215,7 @@ class Service:
                     raise ValueError(f"{name} is a stream, decoded by {seat.kind}: only its weights change")
                 epoch = self._host.swap_stream(seat.place, _plan(qubit))
             else:
-                if kind == "erasure" and qubit.lost() != seat.qubit.lost():
+                if qubit.lost() != seat.qubit.lost():
                     raise ValueError(f"the new model of {name} has other edges: losses would erase the wrong ones")
                 epoch = self._host.swap(seat.place, compiled_of(kind, dem, qubit.settings.relay), qubit.warm())
             self._host.collect(seat.place)
