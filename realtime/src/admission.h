@@ -9,6 +9,7 @@
 
 #include "detectors.h"
 #include "histogram.h"
+#include "model.h"
 #include "swap.h"
 
 namespace qdeck {
@@ -18,6 +19,10 @@ using Defects = std::vector<std::vector<int32_t>>;
 
 // Decodes them until `for_ns` have passed, at least once each: memory is touched, caches and branches are warm.
 void warm(Decoder &decoder, const Defects &shots, int64_t for_ns) noexcept;
+
+// The same with a stream of rounds: errors of `volume`, as often as it says. The stream is ready to begin afterwards, or to
+// adopt another one; its workers are awake.
+void warm(StreamDecoder &stream, const Model &volume, int64_t for_ns);
 
 // Of one patch, in nanoseconds of the loop.
 struct Cost {

@@ -212,7 +212,7 @@ class Windowed(Compiled):
 
     def __init__(self, model: Model, window: int, commit: int, inner: str = 'matching') -> None:
         """
-        Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching' or 'union-find'. Raises ValueError for a model whose rounds do not repeat, or that is too short.
+        Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching', 'union-find' or 'erasure'. Raises ValueError for a model whose rounds do not repeat, or that is too short.
         """
 
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
@@ -528,9 +528,17 @@ def seat_volumes(detectors: Detectors, observables: int, compiled: Compiled, sho
     A qubit of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as for VolumePatch.
     """
 
-def seat_stream(first: Detectors, steady: Detectors, last: Detectors, observables: int, *, model: Model, window: int, commit: int, workers: int = 0) -> Seating:
+class StreamPlan:
+    """How a stream is to be decoded."""
+
+    def __init__(self, model: Model, window: int, commit: int, *, workers: int = 0, inner: str = 'matching', lost: Sequence[Sequence[int]] = [], heralds: Sequence[Sequence[int]] = [], round_bits: Sequence[int] = []) -> None:
+        """
+        `model`: of a short stream. Sliding windows on the loop's thread, or parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`), decoded by `inner`. `lost`, `heralds`: as for VolumePatch, for the whole of the short stream, whose rounds have `round_bits` measurements. Raises ValueError.
+        """
+
+def seat_stream(first: Detectors, steady: Detectors, last: Detectors, observables: int, plan: StreamPlan) -> Seating:
     """
-    A qubit that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`).
+    A qubit that streams rounds. Raises ValueError where the plan cannot be followed.
     """
 
 class Host:
@@ -562,9 +570,9 @@ class Host:
         Like `swap`, but it takes over when the controller asks for it; False if too many wait already.
         """
 
-    def swap_stream(self, place: int, model: Model, window: int, commit: int) -> int:
+    def swap_stream(self, place: int, plan: StreamPlan) -> int:
         """
-        Offer other weights for a stream with the same windows, on the loop itself; the epoch from which they count.
+        Offer other weights for a stream with the same windows, workers and losses; the epoch from which they count.
         """
 
     def epoch(self, place: int) -> int: ...

@@ -119,7 +119,9 @@ class Service:
             place, port = self._host.add_udp(given.address, given.port, UDP_STRIDE, terms, seating)
             self._seats[given.name] = _Seat(qubit, given.kind, place, share, port=port)
         else:
-            widest = -(-(104 + qubit.measurements // 8) // 64) * 64
+            # An outcome, for hardware that tells of losses, takes a byte.
+            payload = qubit.measurements if given.kind == "erasure" else qubit.measurements // 8
+            widest = -(-(104 + payload) // 64) * 64
             rings = _hot.Rings(given.slots, min(max(LEAST_STRIDE, widest), 4096), wakes=pace.spin_us >= 0)
             place = self._host.add(rings, terms, seating)
             self._seats[given.name] = _Seat(qubit, given.kind, place, share, rings=rings)
@@ -191,7 +193,8 @@ class Service:
             ]  # fmt: skip
 
     def swap(self, name: str, dem: stim.DetectorErrorModel, kind: Kind | None = None) -> int:
-        """Build and warm a decoder of another model (new weights, say) and let it take over between two volumes.
+        """Build and warm a decoder of another model (new weights, say) and let it take over between two volumes, or two
+        rounds of a stream.
 
         Returns its epoch. Raises ValueError for a qubit that is not there, or a model of other detectors.
         """
@@ -206,23 +209,18 @@ class Service:
                     )
             qubit = msgspec.structs.replace(seat.qubit, dem=dem)
             kind = kind or seat.kind
-            epoch: int = (
-                self._swap_stream(seat, qubit, kind)
-                if qubit.stream
-                else self._host.swap(seat.place, compiled_of(kind, dem, qubit.settings.relay), qubit.warm())
-            )
+            epoch: int
+            if qubit.stream:
+                if kind != seat.kind:
+                    raise ValueError(f"{name} is a stream, decoded by {seat.kind}: only its weights change")
+                epoch = self._host.swap_stream(seat.place, _plan(qubit))
+            else:
+                if qubit.lost() != seat.qubit.lost():
+                    raise ValueError(f"the new model of {name} has other edges: losses would erase the wrong ones")
+                epoch = self._host.swap(seat.place, compiled_of(kind, dem, qubit.settings.relay), qubit.warm())
             self._host.collect(seat.place)
             seat.qubit, seat.kind = qubit, kind
             return epoch
-
-    def _swap_stream(self, seat: _Seat, qubit: Qubit, kind: Kind) -> int:
-        given = qubit.settings
-        if kind != "matching" or given.workers:
-            raise ValueError(
-                f"{given.name} is a stream: only weights of matching on the loop itself (workers = 0) change"
-            )
-        epoch: int = self._host.swap_stream(seat.place, model_of(qubit.dem), given.window, given.commit)
-        return epoch
 
     def _found(self, name: str) -> _Seat:
         if name not in self._seats:
@@ -276,13 +274,17 @@ def _lines(connection: socket.socket) -> Iterator[bytes]:
 
 
 def _seating(qubit: Qubit, compiled: Any, rows: Any) -> Any:
-    given = qubit.settings
     if qubit.stream is None:
         detectors = _hot.Detectors(qubit.measurements, qubit.detectors, odd=qubit.odd)
-        return _hot.seat_volumes(detectors, qubit.observables, compiled, rows)
-    return _hot.seat_stream(
-        *qubit.stream.compiled(), qubit.observables,
-        model=model_of(qubit.dem), window=given.window, commit=given.commit, workers=given.workers,
+        return _hot.seat_volumes(detectors, qubit.observables, compiled, rows, lost=qubit.lost())
+    return _hot.seat_stream(*qubit.stream.compiled(), qubit.observables, _plan(qubit))
+
+
+def _plan(qubit: Qubit) -> Any:
+    given = qubit.settings
+    return _hot.StreamPlan(
+        model_of(qubit.dem), given.window, given.commit, workers=given.workers, inner=given.kind, lost=qubit.lost(),
+        round_bits=qubit.experiment.round_bits if qubit.experiment else [],
     )  # fmt: skip
 
 

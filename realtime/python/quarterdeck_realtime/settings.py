@@ -13,7 +13,7 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.codes import StreamShape, circuit_experiment, stream_shape
+from quarterdeck_realtime.codes import Experiment, StreamShape, circuit_experiment, read_loss, stream_shape
 from quarterdeck_realtime.decoders.cudaq import read_cudaq
 from quarterdeck_realtime.decoders.own import relay
 from quarterdeck_realtime.model import model_of
@@ -25,6 +25,8 @@ Kind = Literal["matching", "union-find", "lookup", "erasure", "relay", "null"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
 Positive = Annotated[float, Meta(gt=0)]
 WARM_SHOTS = 200
+WINDOWED = ("matching", "union-find", "erasure")
+"""Kinds that decode windows of a stream."""
 
 
 class RelaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -113,6 +115,13 @@ class Qubit(msgspec.Struct, frozen=True):
     detectors: list[list[int]]
     stream: StreamShape | None = None
     odd: list[int] = []
+    experiment: Experiment | None = None  # of its circuit
+
+    def lost(self) -> list[list[int]]:
+        """For each measurement the edges that its loss (outcome 2) erases; none for kinds that take no account of it."""
+        if self.settings.kind != "erasure" or self.experiment is None:
+            return []
+        return read_loss(self.experiment, model_of(self.dem))
 
     @property
     def observables(self) -> int:
@@ -158,8 +167,10 @@ def _qubit(path: Path, given: QubitSettings) -> Qubit:
     where = f"{path}: qubit {given.name}"
     if bool(given.circuit) == bool(given.dem):
         raise ValueError(f"{where}: give either its circuit or its dem, the name of a file")
-    if given.window and (not given.circuit or given.link != "rings" or given.kind != "matching"):
-        raise ValueError(f"{where}: a stream (window) needs a circuit, link rings and kind matching")
+    if given.window and (not given.circuit or given.link != "rings" or given.kind not in WINDOWED):
+        raise ValueError(
+            f"{where}: a stream (window) needs a circuit, link rings and one of the kinds {', '.join(WINDOWED)}"
+        )
     if given.window and not 0 < given.commit < given.window:
         raise ValueError(
             f"{where}: windows of {given.window} rounds advance by 1 to {given.window - 1} rounds (commit)"
@@ -169,7 +180,7 @@ def _qubit(path: Path, given: QubitSettings) -> Qubit:
         if given.circuit:
             found = circuit_experiment(given.name, stim.Circuit.from_file(file), decompose=given.kind != "relay")
             shape = stream_shape(found) if given.window else None
-            return Qubit(given, found.dem, found.measurements, found.detectors, shape, found.odd)
+            return Qubit(given, found.dem, found.measurements, found.detectors, shape, found.odd, found)
         dem = stim.DetectorErrorModel.from_file(file)
         return Qubit(given, dem, dem.num_detectors, [[one] for one in range(dem.num_detectors)])
     except (OSError, ValueError, IndexError) as error:  # Stim raises IndexError for a file that is not there

@@ -97,7 +97,7 @@ def lookup(dem: stim.DetectorErrorModel, *, classes: bool = False, largest: int 
 def windows(dem: stim.DetectorErrorModel, *, window: int, commit: int, inner: str = "matching") -> OwnDecoder:
     """Sliding windows of `window` rounds that advance by `commit` rounds; usual are 2 and 1 code distances.
 
-    `inner` decodes a window: 'matching' or 'union-find'.
+    `inner` decodes a window: 'matching', 'union-find' or 'erasure'.
     """
     return OwnDecoder.of(model_of(dem), Windowed, window, commit, inner)
 
@@ -107,7 +107,8 @@ def parallel(
 ) -> OwnDecoder:
     """Windows side by side on `workers` threads: cores of `core` rounds, with `buffer` rounds around, and gaps.
 
-    A gap is `gap` rounds; usual are 1 code distance each. `inner` decodes a window: 'matching' or 'union-find'.
+    A gap is `gap` rounds; usual are 1 code distance each. `inner` decodes a window: 'matching',
+    'union-find' or 'erasure'.
     """
     model = model_of(dem)
     made = OwnDecoder(model, Parallel(model, core, gap, buffer, inner), workers=workers)
