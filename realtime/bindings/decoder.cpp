@@ -200,7 +200,7 @@ template <class Array> nb::tuple decode_batch(const Held &self, const Array &row
 }
 
 // Flips only, as bits packed into bytes.
-template <class Array> nb::object predict_batch(const Held &self, const Array &rows) {
+template <class Array> batch::Table<uint8_t> predict_batch(const Held &self, const Array &rows) {
     const Events events = Events::of(rows, self.table().places.size());
     const size_t stride = (self.observables + 7) / 8;
     std::vector<uint8_t> flips(events.shots * stride);
@@ -216,7 +216,7 @@ template <class Array> nb::object predict_batch(const Held &self, const Array &r
     }
     if (failed)
         throw std::invalid_argument("no perfect matching in some of the shots; decode_batch tells which");
-    return batch::array(std::move(flips), events.shots, stride);
+    return batch::table(std::move(flips), events.shots, stride);
 }
 
 // Nanoseconds of each shot; before each shot `flush` bytes of memory are written, to cool the caches.

@@ -127,7 +127,8 @@ def test_several_observables_and_several_parts(observables: int, torus: bool) ->
         assert (masks != expected).sum() <= 8  # ties in the integers of either
         packed = matching.predict_batch(events)
         assert packed.shape == (len(events), (observables + 7) // 8)
-        assert (np.unpackbits(packed, axis=1, bitorder="little", count=observables) == (masks[:, None] >> places & 1)).all()
+        unpacked = np.unpackbits(packed, axis=1, bitorder="little", count=observables)
+        assert (unpacked == (masks[:, None] >> places & 1)).all()
     for row, mask in zip(events[:50], masks, strict=False):
         pairs = matching.pairs(np.flatnonzero(row).tolist())
         assert sorted(end for pair in pairs for end in pair[:2] if end >= 0) == np.flatnonzero(row).tolist()

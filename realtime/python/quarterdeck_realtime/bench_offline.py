@@ -138,7 +138,8 @@ def _cold_us(decode: Callable[[Bits], Any], sample: Bits) -> NDArray[np.float64]
             start = time.thread_time_ns()
             decode(at_hand)
             best[at] = min(best[at], (time.thread_time_ns() - start) / 1000)
-    return best[~empty] - best[empty].mean()
+    times: NDArray[np.float64] = best[~empty] - best[empty].mean()
+    return times
 
 
 class _Heap(ctypes.Structure):
