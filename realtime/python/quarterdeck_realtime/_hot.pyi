@@ -74,6 +74,15 @@ class Matching(Compiled):
     def decode_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple: ...
 
     @overload
+    def predict_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.uint8], dict(shape=(None, None))]:
+        """
+        As decode_batch, but the flips only: uint8 of shape (shots, bytes), observable 0 in the lowest bit of the first byte. Raises ValueError if a shot has no perfect matching.
+        """
+
+    @overload
+    def predict_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.uint8], dict(shape=(None, None))]: ...
+
+    @overload
     def time_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> object:
         """
         Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.
