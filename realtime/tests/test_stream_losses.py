@@ -15,7 +15,12 @@ from quarterdeck_realtime import _hot
 from quarterdeck_realtime.client import Client, RingLink
 from quarterdeck_realtime.closed_loop import ClosedLoop
 from quarterdeck_realtime.codes import (
-    circuit_experiment, experiment, lossy_experiment, read_loss, stream_plan, stream_shape,
+    circuit_experiment,
+    experiment,
+    lossy_experiment,
+    read_loss,
+    stream_plan,
+    stream_shape,
 )  # fmt: skip
 from quarterdeck_realtime.control import Control
 from quarterdeck_realtime.model import model_of
