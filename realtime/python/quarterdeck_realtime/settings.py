@@ -118,7 +118,7 @@ class Qubit(msgspec.Struct, frozen=True):
     experiment: Experiment | None = None  # of its circuit
 
     def lost(self) -> list[list[int]]:
-        """For each measurement the edges that its loss (outcome 2) erases; none for kinds that take no account of it."""
+        """For each measurement the edges that its loss (outcome 2) erases; none if its kind takes no account of it."""
         if self.settings.kind != "erasure" or self.experiment is None:
             return []
         return read_loss(self.experiment, model_of(self.dem))
