@@ -3,6 +3,15 @@
 #include <algorithm>
 
 namespace qdeck {
+namespace {
+
+// A sum of spread words, over k defects.
+inline void add(const Basis &basis, uint32_t sum, int32_t k, Answer &answer) noexcept {
+    answer.observables ^= sum & 1 ? basis.flip : 0;
+    answer.weight += basis.unit * std::max(0.0, 0.5 * double(sum >> 4) - basis.bias * k);
+}
+
+}  // namespace
 
 Quick::Quick(const Table &table, const Program *programs, int direct, int small) noexcept
     : places_(table.places.data()), bases_(table.bases.data()), programs_(programs), direct_(std::min(direct, DIRECT)),
@@ -12,6 +21,16 @@ Quick::Quick(const Table &table, const Program *programs, int direct, int small)
 }
 
 int32_t Quick::solve(const int32_t *defects, int32_t count, Answer &answer, int32_t *left) const noexcept {
+    // Most shots of a small code are a single pair or a single defect.
+    if (count == 1 || count == 2) {
+        const Place a = places_[defects[0]], b = places_[defects[count - 1]];
+        const Basis &basis = bases_[a.basis];
+        if (a.basis == b.basis && count <= few_ && !basis.masked && (count == 2 || basis.open)) {
+            const uint16_t word = count == 1 ? a.bound : basis.words[size_t(b.local) * size_t(basis.size) + a.local];
+            add(basis, spread(word), count, answer);
+            return 0;
+        }
+    }
     struct Here {
         Place place;
         int32_t detector;
@@ -63,8 +82,7 @@ int32_t Quick::solve(const int32_t *defects, int32_t count, Answer &answer, int3
                     w[16 * k + i] = bound(i);
             sum = k <= 6 ? six(w) : programs_[(k + 1) / 2].run(w, best);
         }
-        answer.observables ^= sum & 1 ? basis.flip : 0;
-        answer.weight += basis.unit * std::max(0.0, 0.5 * double(sum >> 4) - basis.bias * k);
+        add(basis, sum, k, answer);
     }
     return left_count;
 }
