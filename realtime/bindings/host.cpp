@@ -40,20 +40,6 @@ qdeck::Defects defects_of(const Rows &rows) {
     return shots;
 }
 
-// The compiled decoder is Python's: its reference is given back when the loop's last decoder of it is deleted.
-std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, const qdeck::Defects &shots, int64_t warm_ns) {
-    auto loaded = std::make_unique<qdeck::Loaded>();
-    loaded->decoder = compiled->decoder();
-    loaded->keeps = compiled;
-    qdeck::warm(*loaded->decoder, shots, warm_ns);
-    // Large volumes and usual ones take different ways through a decoder.
-    qdeck::Defects sorted = shots;
-    std::sort(sorted.begin(), sorted.end(), [](const auto &a, const auto &b) { return a.size() > b.size(); });
-    for (const size_t part : {size_t{0}, sorted.size() / 8, sorted.size() / 2})
-        if (part < sorted.size()) loaded->samples.push_back(sorted[part]);
-    return loaded;
-}
-
 std::unique_ptr<qdeck::Loaded> load_stream(const qdeck::Model &model, int32_t window, int32_t commit, int32_t workers) {
     const qdeck::Maker matching = [](const qdeck::Model &part) { return std::make_unique<qdeck::Matching>(part); };
     auto loaded = std::make_unique<qdeck::Loaded>();
@@ -124,7 +110,7 @@ void bind_host(nb::module_ &m) {
                              std::vector<std::vector<int32_t>> heralds) {
         const qdeck::Defects defects = defects_of(shots);
         nb::gil_scoped_release release;
-        return qdeck::seat_volumes(std::move(detectors), observables, load(compiled, defects, warm_ns),
+        return qdeck::seat_volumes(std::move(detectors), observables, qdeck::load(compiled, defects, warm_ns),
                                    {std::move(lost), std::move(heralds)});
     }, "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, nb::kw_only(), "warm_ns"_a = 2'000'000,
           "lost"_a = nb::list(), "heralds"_a = nb::list(),
@@ -164,13 +150,13 @@ void bind_host(nb::module_ &m) {
         .def("swap", [](Host &self, int32_t place, std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
             const qdeck::Defects defects = defects_of(shots);
             nb::gil_scoped_release release;
-            return self.slot(place).offer(load(compiled, defects, warm_ns));
+            return self.slot(place).offer(qdeck::load(compiled, defects, warm_ns));
         }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Build and warm a decoder here, on this thread, and offer it; the epoch from which it answers.")
         .def("stage", [](Host &self, int32_t place, std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
             const qdeck::Defects defects = defects_of(shots);
             nb::gil_scoped_release release;
-            return self.slot(place).stage(load(compiled, defects, warm_ns));
+            return self.slot(place).stage(qdeck::load(compiled, defects, warm_ns));
         }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Like `swap`, but it takes over when the controller asks for it; False if too many wait already.")
         .def("swap_stream", [](Host &self, int32_t place, const qdeck::Model &model, int32_t window, int32_t commit) {
@@ -220,7 +206,7 @@ void bind_host(nb::module_ &m) {
         qdeck::Cost cost;
         {
             nb::gil_scoped_release release;
-            cost = qdeck::measure(detectors, observables, load(compiled, defects, 2'000'000), round_bits,
+            cost = qdeck::measure(detectors, observables, qdeck::load(compiled, defects, 2'000'000), round_bits,
                                   {frames.data(), frames.size()}, flush);
         }
         return nb::make_tuple(cost.round_ns, cost.last_ns, cost.last_p99_ns, cost.rounds);

@@ -22,6 +22,21 @@ void warm(Decoder &decoder, const Defects &shots, int64_t for_ns) noexcept {
     } while (now_ns() < until);
 }
 
+std::unique_ptr<Loaded> load(std::shared_ptr<const Compiled> compiled, Defects shots, int64_t warm_ns) {
+    constexpr size_t SAMPLES = 96;
+    auto loaded = std::make_unique<Loaded>();
+    loaded->decoder = compiled->decoder();
+    loaded->keeps = std::move(compiled);
+    warm(*loaded->decoder, shots, warm_ns);
+    std::sort(shots.begin(), shots.end(), [](const auto &a, const auto &b) { return a.size() < b.size(); });
+    for (size_t i = shots.size() - std::min(SAMPLES, shots.size()); i < shots.size(); i++) {
+        const int64_t start = now_ns();
+        warm(*loaded->decoder, {shots[i]}, 0);
+        loaded->samples.push_back({std::move(shots[i]), now_ns() - start});
+    }
+    return loaded;
+}
+
 Cost measure(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded,
              const std::vector<uint32_t> &round_bits, std::span<const uint8_t> bits, size_t flush) {
     Feed feed;

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "decoder.h"
 #include "detectors.h"
 #include "histogram.h"
 #include "swap.h"
@@ -18,6 +19,9 @@ using Defects = std::vector<std::vector<int32_t>>;
 
 // Decodes them until `for_ns` have passed, at least once each: memory is touched, caches and branches are warm.
 void warm(Decoder &decoder, const Defects &shots, int64_t for_ns) noexcept;
+
+// A decoder of this model, warm, with those shots as samples that have the most defects.
+std::unique_ptr<Loaded> load(std::shared_ptr<const Compiled> compiled, Defects shots, int64_t warm_ns);
 
 // Of one patch, in nanoseconds of the loop.
 struct Cost {

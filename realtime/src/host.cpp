@@ -324,7 +324,8 @@ bool Host::serve(Channel &channel) noexcept {
             account(*seat, outcome, {static_cast<int64_t>(outcome.ptp_ns), seen, probe.started_ns(), probe.ended_ns(), done});
             seat->between = seat->seating.patch->at_boundary();
             channel.link->receive(there);
-            if (!there) examine();
+            // The next volume has just begun, or not yet: a short delay is made up for long before it ends.
+            if (!there && !examine()) seat->seating.probe->rehearse(seat->seating.budget_ns / 4);
             looked_ns_ = now_ns();
         } else {
             if (seat) seat->between = seat->seating.patch->at_boundary();

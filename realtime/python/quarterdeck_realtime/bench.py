@@ -203,7 +203,7 @@ def bench(
     many = (100 if quick else 1000) if swaps is None else swaps
     swapped = None
     if many:
-        swapped, refused = run_swaps(5, 1e-3, many, SEED, fifo, every=100 if quick else 200)
+        swapped, refused = run_swaps(5, 1e-3, many, SEED, fifo)
         tell(
             f"{swapped.swaps} hot swaps: {swapped.lost_rounds} lost rounds, {swapped.lost_answers} lost answers, p99 "
             f"{swapped.swapped.p99_us:.2f} us (without {swapped.steady.p99_us:.2f})"

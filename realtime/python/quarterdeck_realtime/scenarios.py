@@ -26,7 +26,7 @@ def head(shots: Shots, many: int) -> Shots:
 
 
 def run_swaps(
-    distance: int, p: float, swaps: int, seed: int, fifo: int = 40, every: int = 200
+    distance: int, p: float, swaps: int, seed: int, fifo: int = 40, every: int = 100
 ) -> tuple[Swaps, list[str]]:
     """Ask for a new decoder in the middle of each `every`th volume; another thread builds and warms them."""
     batch = 50
