@@ -5,6 +5,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -200,18 +201,13 @@ void bind_host(nb::module_ &m) {
         return told;
     }, "for_ns"_a, "wishes"_a, "Spin on a thread of its own and tell what the machine took from it.");
 
-    m.def("measure", [](std::shared_ptr<Detectors> detectors, int32_t observables, std::shared_ptr<Compiled> compiled,
-                        const Rows &shots, const std::vector<uint32_t> &round_bits, const Frames &frames, size_t flush) {
-        const qdeck::Defects defects = defects_of(shots);
-        qdeck::Cost cost;
-        {
-            nb::gil_scoped_release release;
-            cost = qdeck::measure(detectors, observables, qdeck::load(compiled, defects, 2'000'000), round_bits,
-                                  {frames.data(), frames.size()}, flush);
-        }
-        return nb::make_tuple(cost.round_ns, cost.last_ns, cost.last_p99_ns, cost.rounds);
-    }, "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, "round_bits"_a, "frames"_a, "flush"_a = 0,
-          "(mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) of a patch on this thread.");
+    m.def("measure", [](qdeck::Seating &seating, const std::vector<uint32_t> &round_bits, const Frames &frames, size_t others) {
+        nb::gil_scoped_release release;
+        const qdeck::Cost cost = qdeck::measure(std::move(seating), round_bits, {frames.data(), frames.size()}, others);
+        return std::tuple(cost.round_ns, cost.last_ns, cost.last_p99_ns, cost.rounds);
+    }, "seating"_a, "round_bits"_a, "frames"_a, "others"_a = 0,
+          "(mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) that a host's loop works for a "
+          "qubit of volumes, tried on this thread beside tenants that work with `others` bytes. The seating is used up.");
     m.def("refusal", [](const std::vector<nb::tuple> &tenants, const nb::tuple &candidate, double share, double together,
                         double measured) {
         const auto tenant = [](const nb::tuple &row) {

@@ -51,13 +51,13 @@ int main() {
     const std::vector<uint32_t> rounds{9, 9};
     const std::vector<uint8_t> bits(40 * 4, 0x55);
     std::atomic<int64_t> busy{50'000};
-    const Cost slow = measure(standin::plain(18), 3, standin::load(0, &busy), rounds, bits);
-    const Cost fast = measure(standin::plain(18), 3, standin::load(0), rounds, bits);
+    const Cost slow = measure(seat_volumes(standin::plain(18), 3, standin::load(0, &busy)), rounds, bits);
+    const Cost fast = measure(seat_volumes(standin::plain(18), 3, standin::load(0)), rounds, bits, 64 << 20);
     CHECK(slow.last_ns >= 50'000 && slow.last_p99_ns >= 49'000 && slow.rounds == 2);
     CHECK(fast.round_ns > 0 && fast.last_ns > 0);
     bool refused = false;
     try {
-        measure(standin::plain(17), 3, standin::load(0), rounds, bits);
+        measure(seat_volumes(standin::plain(17), 3, standin::load(0)), rounds, bits);
     } catch (const std::invalid_argument &) {
         refused = true;
     }
