@@ -91,7 +91,7 @@ class Service:
         self._host = _hot.Host(
             wishes=_hot.Wishes(core=settings.core, fifo=settings.fifo, lock=settings.lock, shallow=bool(settings.fifo)),
             ledger=settings.name,
-            patches=len(qubits),
+            patches=max(settings.places, len(qubits)),
             spin_ns=round(max((-1.0 if p.spin_us < 0 else p.spin_us) for p in pace) * 1e3),
             nap_ns=round(min(p.nap_us for p in pace) * 1e3),
             wake_early_ns=round(max(p.wake_early_us for p in pace) * 1e3),
@@ -198,6 +198,19 @@ class Service:
                        self._host.epoch(seat.place), seat.share)
                 for name, seat in self._seats.items()
             ]  # fmt: skip
+
+    def add(self, qubit: Qubit) -> None:
+        """Seat one more qubit while the loop runs, if it fits beside what the others take of the core now.
+
+        Raises ValueError if it does not, or if there is no place for it (`places` of the settings).
+        """
+        name = qubit.settings.name
+        with self._lock:
+            if name in self._seats:
+                raise ValueError(f"there is a qubit {name} already")
+            if len(self._seats) >= max(self.settings.places, len(self.settings.qubit)):
+                raise ValueError(f"there is no place for qubit {name}: start the host with more places")
+            self._seat(qubit, len(self._seats), running=True)
 
     def swap(self, name: str, dem: stim.DetectorErrorModel, kind: Kind | None = None) -> int:
         """Build and warm a decoder of another model (new weights, say) and let it take over between two volumes.
