@@ -20,6 +20,14 @@ template <typename T> nb::object array(std::vector<T> &&values) {
     return nb::cast(nb::ndarray<nb::numpy, T, nb::ndim<1>>(owned->data(), {owned->size()}, owner));
 }
 
+template <typename T> using Table = nb::ndarray<nb::numpy, T, nb::ndim<2>>;
+
+template <typename T> Table<T> table(std::vector<T> &&values, size_t rows, size_t columns) {
+    auto *owned = new std::vector<T>(std::move(values));
+    nb::capsule owner(owned, [](void *at) noexcept { delete static_cast<std::vector<T> *>(at); });
+    return Table<T>(owned->data(), {rows, columns}, owner);
+}
+
 inline constexpr const char *DOC =
     "Decode shots: events is a bool array (shots, detectors). Returns (masks, weights, qualities), one of each a shot: "
     "uint64 with bit k for observable k, float64, and uint8 (0 exact, 1 heuristic, 2 failed: the mask says nothing).";

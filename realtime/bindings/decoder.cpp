@@ -1,5 +1,7 @@
 #include "batch.h"
 #include "clock.h"
+#include "gather_core.h"
+#include "lanes.h"
 #include "matching.h"
 
 #include <nanobind/stl/pair.h>
@@ -41,35 +43,47 @@ struct Events {
         return {reinterpret_cast<const uint8_t *>(rows.data()), rows.shape(0), rows.shape(1), detectors, false};
     }
 
-    // The bits of a shot, as words; `words` has room for them. False if there is none.
-    bool bits(size_t shot, uint64_t *words) const noexcept {
+    size_t words() const noexcept { return (detectors + 63) / 64; }
+
+    // Bits 64 * at and on of a shot.
+    uint64_t word(size_t shot, size_t at) const noexcept {
+        const size_t left = std::min<size_t>(detectors - 64 * at, 64);
+        const uint8_t *row = data + shot * stride;
+        if (packed)
+            return bytes(row + 8 * at, 8) & ~uint64_t{0} >> (64 - left);
+        uint64_t word = 0;
+        for (size_t eight = 0; eight < left; eight += 8) {  // 0 or 1 in each byte
+            const uint64_t bools = bytes(row + 64 * at + eight, left - eight);
+            word |= (bools * 0x0102040810204080u) >> 56 << eight;
+        }
+        return word;
+    }
+    // Its bits in eights, if they lie there as Kernel::unpack takes them.
+    const uint8_t *in_place(size_t shot) const noexcept {
+        return packed && shot * stride + 8 * words() <= shots * stride ? data + shot * stride : nullptr;
+    }
+    bool any(size_t shot) const noexcept {
+        if (packed && stride <= 8)
+            return word(shot, 0) != 0;
+        if (stride > 128)
+            return true;  // most likely
         const uint8_t *row = data + shot * stride;
         uint64_t any = 0;
-        for (size_t at = 0; at < detectors; at += 64) {
-            uint64_t word = 0;
-            if (packed) {
-                word = bytes(row + at / 8, stride - at / 8);
-            } else {
-                for (size_t eight = at; eight < at + 64 && eight < detectors; eight += 8)  // 0 or 1 in each byte
-                    word |= (bytes(row + eight, detectors - eight) * 0x0102040810204080u) >> 56 << (eight - at);
-            }
-            words[at / 64] = word;
-            any |= word;
-        }
+        for (size_t at = 0; at < stride; at += 8)
+            any |= bytes(row + at, stride - at);
         return any != 0;
     }
 
 private:
-    // Eight bytes, or as many as are left. No call for a few: they are the end of a row, or all of a small one.
-    static uint64_t bytes(const uint8_t *from, size_t left) noexcept {
+    // Eight bytes, the first `left` of them; beyond the last row they are 0.
+    uint64_t bytes(const uint8_t *from, size_t left) const noexcept {
         uint64_t word = 0;
-        if (left >= 8) {
+        if (const size_t there = size_t(data + shots * stride - from); there >= 8)
             std::memcpy(&word, from, 8);
-            return word;
-        }
-        for (size_t i = 0; i < left; i++)
-            word |= uint64_t{from[i]} << 8 * i;
-        return word;
+        else
+            for (size_t i = 0; i < there; i++)
+                word |= uint64_t{from[i]} << 8 * i;
+        return left < 8 ? word & ((uint64_t{1} << 8 * left) - 1) : word;
     }
 };
 
@@ -82,21 +96,48 @@ struct Bench {
     std::vector<uint64_t> words;
 
     std::span<const int32_t> defects(const Events &events, size_t shot) {
-        if (!events.bits(shot, words.data()))
-            return {};
-        return {room.data(), decoder.unpack(words.data(), events.detectors, room.data())};
+        int32_t *const first = room.data(), *next = first;
+        const size_t count = events.words();
+        if (count > FEW_WORDS) {
+            const uint8_t *row = events.in_place(shot);
+            if (!row) {
+                for (size_t at = 0; at < count; at++)
+                    words[at] = events.word(shot, at);
+                row = reinterpret_cast<const uint8_t *>(words.data());
+            }
+            return {first, decoder.unpack(row, events.detectors, first)};
+        }
+        for (size_t at = 0; at < count; at++)
+            next = qdeck::numbers<qdeck::PlainLanes>(events.word(shot, at), int32_t(64 * at), next);
+        return {first, next};
     }
-    Answer decode(std::span<const int32_t> fired) {
-        decoder.begin();
-        decoder.add(fired);
-        return decoder.finish();
+
+    // Calls `each` for every shot that may have defects. These are found first, a block of shots at a time, for which ones have
+    // any cannot be predicted.
+    template <class Each> void decode(const Events &events, Each each) {
+        constexpr size_t BLOCK = 64;
+        for (size_t first = 0; first < events.shots; first += BLOCK) {
+            const size_t end = std::min(first + BLOCK, events.shots);
+            size_t busy[BLOCK + 1], count = 0;
+            for (size_t shot = first; shot < end; shot++) {
+                busy[count] = shot;
+                count += events.any(shot);
+            }
+            for (size_t i = 0; i < count; i++)
+                each(busy[i], decoder.decode(defects(events, busy[i])));
+        }
     }
+
+private:
+    static constexpr size_t FEW_WORDS = 2;  // their bits are counted here, without the kernel
 };
 
 // What Python holds: the decoders that its calls made are kept for the next ones.
 class Held final : public Matching {
 public:
-    using Matching::Matching;
+    Held(const qdeck::Model &model, qdeck::MatchingOptions options)
+        : Matching(model, options), observables(size_t(model.observables)) {}
+    const size_t observables;
 
     class Loan {
     public:
@@ -149,20 +190,36 @@ template <class Array> nb::tuple decode_batch(const Held &self, const Array &row
     {
         nb::gil_scoped_release release;
         const Held::Loan bench(self);
-        for (size_t shot = 0; shot < events.shots; shot++) {
-            const std::span<const int32_t> defects = bench->defects(events, shot);
-            if (defects.empty())
-                continue;
-            const Answer answer = bench->decode(defects);
+        bench->decode(events, [&](size_t shot, const Answer &answer) {
             masks[shot] = answer.observables;
             weights[shot] = answer.weight;
             qualities[shot] = uint8_t(answer.quality);
-        }
+        });
     }
     return nb::make_tuple(batch::array(std::move(masks)), batch::array(std::move(weights)), batch::array(std::move(qualities)));
 }
 
-// Nanoseconds of each shot, begin to finish; before each shot `flush` bytes of memory are written, to cool the caches.
+// Flips only, as bits packed into bytes.
+template <class Array> batch::Table<uint8_t> predict_batch(const Held &self, const Array &rows) {
+    const Events events = Events::of(rows, self.table().places.size());
+    const size_t stride = (self.observables + 7) / 8;
+    std::vector<uint8_t> flips(events.shots * stride);
+    bool failed = false;
+    {
+        nb::gil_scoped_release release;
+        const Held::Loan bench(self);
+        bench->decode(events, [&](size_t shot, const Answer &answer) {
+            for (size_t i = 0; i < stride; i++)
+                flips[shot * stride + i] = uint8_t(answer.observables >> 8 * i);
+            failed |= answer.quality == qdeck::Quality::failed;
+        });
+    }
+    if (failed)
+        throw std::invalid_argument("no perfect matching in some of the shots; decode_batch tells which");
+    return batch::table(std::move(flips), events.shots, stride);
+}
+
+// Nanoseconds of each shot; before each shot `flush` bytes of memory are written, to cool the caches.
 template <class Array> nb::object time_batch(const Held &self, const Array &rows, size_t flush) {
     const Events events = Events::of(rows, self.table().places.size());
     std::vector<int32_t> times(events.shots);
@@ -175,7 +232,7 @@ template <class Array> nb::object time_batch(const Held &self, const Array &rows
             for (size_t at = 0; at < flush; at += 64)
                 const_cast<volatile uint8_t &>(cold[at])++;
             const int64_t start = qdeck::now_ns();
-            bench->decode(defects);
+            bench->decoder.decode(defects);
             times[shot] = int32_t(std::min<int64_t>(qdeck::now_ns() - start, INT32_MAX));
         }
     }
@@ -198,13 +255,15 @@ void bind_decoder(nb::module_ &m) {
         .def("decode", [](const Held &self, std::vector<int32_t> defects) {
             check(self, defects);
             const Held::Loan bench(self);
-            const Answer answer = whole(bench->decode(defects));
+            const Answer answer = whole(bench->decoder.decode(defects));
             return std::make_pair(answer.observables, answer.weight);
         }, "defects"_a, "(mask of observables, weight) for the detectors that fired.")
         .def("pairs", [](const Held &self, std::vector<int32_t> defects) {
             check(self, defects);
             const Held::Loan bench(self);
-            whole(bench->decode(defects));
+            bench->decoder.begin();
+            bench->decoder.add(defects);
+            whole(bench->decoder.finish());
             std::vector<std::tuple<int32_t, int32_t, uint64_t>> pairs;
             for (const qdeck::Pair pair : bench->decoder.pairs())
                 pairs.emplace_back(pair.a, pair.b, pair.observables);
@@ -215,6 +274,10 @@ void bind_decoder(nb::module_ &m) {
              "qualities), one of each a shot: uint64 with bit k for observable k, float64, and uint8 (0 exact, 2 failed: no "
              "perfect matching, the mask says nothing).")
         .def("decode_batch", &decode_batch<Rows>, "events"_a)
+        .def("predict_batch", &predict_batch<Bools>, "events"_a,
+             "As decode_batch, but the flips only: uint8 of shape (shots, bytes), observable 0 in the lowest bit of the first "
+             "byte. Raises ValueError if a shot has no perfect matching.")
+        .def("predict_batch", &predict_batch<Rows>, "events"_a)
         .def("time_batch", &time_batch<Bools>, "events"_a, "flush"_a = 0,
              "Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.")
         .def("time_batch", &time_batch<Rows>, "events"_a, "flush"_a = 0)

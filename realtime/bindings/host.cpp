@@ -11,6 +11,7 @@
 #include <algorithm>
 
 #include "admission.h"
+#include "inner.h"
 #include "busy.h"
 #include "jitter.h"
 #include "matching.h"
@@ -41,20 +42,44 @@ qdeck::Defects defects_of(const Rows &rows) {
     return shots;
 }
 
-std::unique_ptr<qdeck::Loaded> load_stream(const qdeck::Model &model, int32_t window, int32_t commit, int32_t workers) {
-    const qdeck::Maker matching = [](const qdeck::Model &part) { return std::make_unique<qdeck::Matching>(part); };
+// How a stream is to be decoded: with which weights, in which windows, and what losses erase.
+struct Plan {
+    qdeck::Model model;
+    int32_t window, commit, workers;
+    std::string inner;
+    qdeck::Sites sites;
+    qdeck::Heralds heralds;
+
+    Plan(const qdeck::Model &model_, int32_t window_, int32_t commit_, int32_t workers_, std::string inner_,
+         const std::vector<std::vector<int32_t>> &lost, const std::vector<std::vector<int32_t>> &telling,
+         const std::vector<uint32_t> &round_bits)
+        : model(model_), window(window_), commit(commit_), workers(workers_), inner(std::move(inner_)),
+          sites(qdeck::measured_sites(lost, telling, round_bits)) {
+        inner_decoder(inner);
+        for (size_t t = 0; t < sites.size(); t++) {
+            auto &which = t == 0 ? heralds.first : t + 1 == sites.size() ? heralds.last : heralds.steady;
+            for (size_t site = 1; site < sites[t].size(); site += 2)
+                if (!sites[t][site].empty()) which.push_back(static_cast<int32_t>(site / 2));
+        }
+    }
+};
+
+std::unique_ptr<qdeck::Loaded> load_stream(const Plan &plan) {
+    const qdeck::Maker inner = inner_decoder(plan.inner);
     auto loaded = std::make_unique<qdeck::Loaded>();
-    if (workers > 0) {
-        const int32_t buffer = window - commit;
+    if (plan.workers > 0) {
+        const int32_t buffer = plan.window - plan.commit;
         auto windows = std::make_shared<qdeck::ParallelWindows>(
-            model, qdeck::ParallelSettings{commit, std::max(commit, buffer), buffer}, matching);
-        loaded->stream = std::make_unique<qdeck::ParallelWindowStream>(*windows, workers, 0);
+            plan.model, qdeck::ParallelSettings{plan.commit, std::max(plan.commit, buffer), buffer}, inner, plan.sites);
+        loaded->stream = std::make_unique<qdeck::ParallelWindowStream>(*windows, plan.workers, 0);
         loaded->keeps = std::move(windows);
     } else {
-        auto windows = std::make_shared<qdeck::Windows>(model, qdeck::WindowSettings{window, commit}, matching);
+        auto windows = std::make_shared<qdeck::Windows>(plan.model, qdeck::WindowSettings{plan.window, plan.commit}, inner,
+                                                        plan.sites);
         loaded->stream = std::make_unique<qdeck::WindowStream>(*windows);
         loaded->keeps = std::move(windows);
     }
+    qdeck::warm(*loaded->stream, plan.model, 2'000'000);
     return loaded;
 }
 
@@ -117,15 +142,20 @@ void bind_host(nb::module_ &m) {
           "lost"_a = nb::list(), "heralds"_a = nb::list(),
           "A qubit of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as for "
           "VolumePatch.");
+    nb::class_<Plan>(m, "StreamPlan", "How a stream is to be decoded.")
+        .def(nb::init<const qdeck::Model &, int32_t, int32_t, int32_t, std::string, const std::vector<std::vector<int32_t>> &,
+                      const std::vector<std::vector<int32_t>> &, const std::vector<uint32_t> &>(),
+             "model"_a, "window"_a, "commit"_a, nb::kw_only(), "workers"_a = 0, "inner"_a = "matching",
+             "lost"_a = nb::list(), "heralds"_a = nb::list(), "round_bits"_a = nb::list(),
+             "`model`: of a short stream. Sliding windows on the loop's thread, or parallel ones on `workers` threads (cores of "
+             "`commit` rounds, buffers of `window` - `commit`), decoded by `inner`. `lost`, `heralds`: as for VolumePatch, for "
+             "the whole of the short stream, whose rounds have `round_bits` measurements. Raises ValueError.");
     m.def("seat_stream", [](std::shared_ptr<Detectors> first, std::shared_ptr<Detectors> steady,
-                            std::shared_ptr<Detectors> last, int32_t observables, const qdeck::Model &model, int32_t window,
-                            int32_t commit, int32_t workers) {
-        return qdeck::seat_stream({std::move(first), std::move(steady), std::move(last)}, observables,
-                                  load_stream(model, window, commit, workers));
-    }, "first"_a, "steady"_a, "last"_a, "observables"_a, nb::kw_only(), "model"_a, "window"_a, "commit"_a, "workers"_a = 0,
-          nb::call_guard<nb::gil_scoped_release>(),
-          "A qubit that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or parallel "
-          "ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`).");
+                            std::shared_ptr<Detectors> last, int32_t observables, const Plan &plan) {
+        return qdeck::seat_stream({std::move(first), std::move(steady), std::move(last)}, observables, load_stream(plan),
+                                  plan.sites.empty() ? nullptr : &plan.heralds);
+    }, "first"_a, "steady"_a, "last"_a, "observables"_a, "plan"_a, nb::call_guard<nb::gil_scoped_release>(),
+          "A qubit that streams rounds. Raises ValueError where the plan cannot be followed.");
 
     nb::class_<Host>(m, "Host", "The real-time loop.")
         .def("__init__", [](Host *self, const qdeck::Wishes &wishes, const std::string &ledger, int32_t patches,
@@ -160,11 +190,10 @@ void bind_host(nb::module_ &m) {
             return self.slot(place).stage(qdeck::load(compiled, defects, warm_ns));
         }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Like `swap`, but it takes over when the controller asks for it; False if too many wait already.")
-        .def("swap_stream", [](Host &self, int32_t place, const qdeck::Model &model, int32_t window, int32_t commit) {
-            nb::gil_scoped_release release;
-            return self.slot(place).offer(load_stream(model, window, commit, 0));
-        }, "place"_a, "model"_a, "window"_a, "commit"_a,
-             "Offer other weights for a stream with the same windows, on the loop itself; the epoch from which they count.")
+        .def("swap_stream", [](Host &self, int32_t place, const Plan &plan) {
+            return self.slot(place).offer(load_stream(plan));
+        }, "place"_a, "plan"_a, nb::call_guard<nb::gil_scoped_release>(),
+             "Offer other weights for a stream with the same windows, workers and losses; the epoch from which they count.")
         .def("epoch", [](Host &self, int32_t place) { return self.slot(place).epoch(); }, "place"_a)
         .def("collect", [](Host &self, int32_t place) { return self.slot(place).collect(); }, "place"_a,
              nb::call_guard<nb::gil_scoped_release>(), "Delete the decoders that the loop has let go of; how many.")

@@ -51,16 +51,17 @@ void bind_relay(nanobind::module_ &m) {
         .def("__len__", &Mechanisms::size);
     nb::class_<Relay, qdeck::Compiled>(m, "Relay", "Relay belief propagation, for hyperedges, too.")
         .def("__init__", [](Relay *self, const Mechanisms &model, int32_t iterations, int32_t legs, int32_t leg_iterations,
-                            int32_t solutions, double memory, std::pair<double, double> memories, double scaling,
+                            int32_t solutions, int32_t more, double memory, std::pair<double, double> memories, double scaling,
                             uint64_t seed, bool vectors) {
             nb::gil_scoped_release release;
-            new (self) Relay(model, {iterations, legs, leg_iterations, solutions, memory, memories.first, memories.second,
+            new (self) Relay(model, {iterations, legs, leg_iterations, solutions, more, memory, memories.first, memories.second,
                                      scaling, seed, vectors});
-        }, "model"_a, nb::kw_only(), "iterations"_a = 80, "legs"_a = 60, "leg_iterations"_a = 60, "solutions"_a = 3,
+        }, "model"_a, nb::kw_only(), "iterations"_a = 80, "legs"_a = 60, "leg_iterations"_a = 60, "solutions"_a = 3, "more"_a = 2,
              "memory"_a = 0.125, "memories"_a = std::pair(-0.24, 0.66), "scaling"_a = 1.0, "seed"_a = 0, "vectors"_a = true,
              "Compile a model. `iterations` of the first leg, whose `memory` all errors share; then at most `legs` legs of "
              "`leg_iterations`, with random `memories` from an interval, by `seed`. The answer is the lightest of the first "
-             "`solutions` that legs converge to. `scaling` of check messages; 0: 1 - 2^-t in iteration t of a leg. "
+             "`solutions` that legs converge to, in at most `more` legs after the first that does. `scaling` of check "
+             "messages; 0: 1 - 2^-t in iteration t of a leg. "
              "`vectors`: AVX2 where present. Raises ValueError for a model or settings that cannot be.")
         .def("decode_batch", [](const Relay &self, const batch::Events &events) {
             return batch::decode(self, events, static_cast<int32_t>(self.graph().place_of.size()));

@@ -17,7 +17,7 @@ void bind_window(nanobind::module_ &m) {
                 new (self) Windowed(model, {window, commit}, inner_decoder(inner));
             },
             "model"_a, "window"_a, "commit"_a, "inner"_a = "matching",
-            "Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching' or 'union-find'. "
+            "Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching', 'union-find' or 'erasure'. "
             "Raises "
             "ValueError for a model whose rounds do not repeat, or that is too short.")
         .def(

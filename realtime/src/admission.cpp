@@ -1,13 +1,16 @@
 #include "admission.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <numeric>
+#include <random>
 #include <stdexcept>
 
 #include "clock.h"
 #include "controller.h"
 #include "ring_transport.h"
+#include "stretch.h"
 
 namespace qdeck {
 
@@ -21,6 +24,33 @@ void warm(Decoder &decoder, const Defects &shots, int64_t for_ns) noexcept {
             decoder.finish();
         }
     } while (now_ns() < until);
+}
+
+void warm(StreamDecoder &stream, const Model &volume, int64_t for_ns) {
+    const Layers layers(volume);
+    std::vector<int32_t> rank(static_cast<size_t>(volume.detectors));
+    for (const auto &members : layers.members)
+        for (size_t i = 0; i < members.size(); i++) rank[static_cast<size_t>(members[i])] = static_cast<int32_t>(i);
+    std::mt19937_64 random(1);
+    std::uniform_real_distribution<double> uniform;
+    std::vector<std::vector<int32_t>> rounds(layers.members.size());
+    std::vector<char> fired;
+    const int64_t until = now_ns() + for_ns;
+    do {
+        fired.assign(static_cast<size_t>(volume.detectors), 0);
+        for (const Edge &edge : volume.edges) {
+            if (uniform(random) * (1 + std::exp(edge.weight)) >= 1) continue;
+            fired[static_cast<size_t>(edge.u)] ^= 1;
+            if (edge.v != BOUNDARY) fired[static_cast<size_t>(edge.v)] ^= 1;
+        }
+        for (auto &round : rounds) round.clear();
+        for (size_t v = 0; v < fired.size(); v++)
+            if (fired[v]) rounds[static_cast<size_t>(volume.layer[v])].push_back(rank[v]);
+        stream.begin();
+        for (size_t t = 0; t + 1 < rounds.size(); t++) stream.round(rounds[t]);
+        stream.close(rounds.back());
+    } while (now_ns() < until);
+    stream.begin();
 }
 
 std::unique_ptr<Loaded> load(std::shared_ptr<const Compiled> compiled, Defects shots, int64_t warm_ns) {

@@ -11,6 +11,7 @@
 #include "detectors.h"
 #include "histogram.h"
 #include "host.h"
+#include "model.h"
 #include "swap.h"
 
 namespace qdeck {
@@ -20,6 +21,10 @@ using Defects = std::vector<std::vector<int32_t>>;
 
 // Decodes them until `for_ns` have passed, at least once each: memory is touched, caches and branches are warm.
 void warm(Decoder &decoder, const Defects &shots, int64_t for_ns) noexcept;
+
+// The same with a stream of rounds: errors of `volume`, as often as it says. The stream is ready to begin afterwards, or to
+// adopt another one; its workers are awake.
+void warm(StreamDecoder &stream, const Model &volume, int64_t for_ns);
 
 // A decoder of this model, warm, with those shots as samples that have the most defects.
 std::unique_ptr<Loaded> load(std::shared_ptr<const Compiled> compiled, Defects shots, int64_t warm_ns);

@@ -38,8 +38,8 @@ public:
             *list = arena.array<int32_t>(nodes);
     }
 
-    size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) const noexcept override {
-        return Gather<L>::unpack(words, bits, numbers);
+    size_t unpack(const uint8_t *packed, size_t bits, int32_t *numbers) const noexcept override {
+        return Gather<L>::unpack(packed, bits, numbers);
     }
     void add(Shot &shot, const int32_t *defects, size_t count) noexcept override {
         Gather<L>::add(shot, defects, count);

@@ -11,13 +11,13 @@ namespace {
 constexpr uint32_t FAR = 1u << 29;
 
 uint64_t outward(const Basis &basis, int32_t local) {
-    if (basis.masked())
+    if (basis.masked)
         return basis.bound_masks[static_cast<size_t>(local)];
     return basis.bounds[static_cast<size_t>(local)] & 1 ? basis.flip : 0;
 }
 
 uint64_t across(const Basis &basis, int32_t i, int32_t j) {
-    if (basis.masked())
+    if (basis.masked)
         return basis.mask(i, j);
     return basis.word(i, j) & 1 ? basis.flip : 0;
 }

@@ -3,25 +3,36 @@
 
 #include "kernel.h"
 
+#include <cstring>
+
 namespace qdeck {
 
-template <class L> struct Gather {
-    // Without branches but for words of more than four bits: which bits are set cannot be predicted.
-    static size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) noexcept {
-        int32_t *next = numbers;
-        for (size_t at = 0; at < bits; at += 64) {
-            uint64_t word = words[at / 64];
-            if (bits - at < 64)
-                word &= (uint64_t{1} << (bits - at)) - 1;
-            const int count = L::count(word);
-            for (int four = 0; four == 0 || four < count; four += 4)
-                for (int i = 0; i < 4; i++) {
-                    next[four + i] = int32_t(at) + L::lowest_bit(word);
-                    word &= word - 1;
-                }
-            next += count;
+// The numbers of the bits that are set in a word, the lowest being `first`, are written from `next` on; beyond their end,
+// which is returned, up to 4 more. Without branches but for more than four bits: which are set cannot be predicted.
+template <class L> inline int32_t *numbers(uint64_t word, int32_t first, int32_t *next) noexcept {
+    const int count = L::count(word);
+    for (int four = 0; four == 0 || four < count; four += 4)
+        for (int i = 0; i < 4; i++) {
+            next[four + i] = first + L::lowest_bit(word);
+            word &= word - 1;
         }
-        return size_t(next - numbers);
+    return next + count;
+}
+
+template <class L> struct Gather {
+    static size_t unpack(const uint8_t *packed, size_t bits, int32_t *all) noexcept {
+        int32_t *next = all;
+        size_t at = 0;
+        uint64_t word;
+        for (; at + 64 <= bits; at += 64) {
+            std::memcpy(&word, packed + at / 8, sizeof word);
+            next = numbers<L>(word, int32_t(at), next);
+        }
+        if (at < bits) {
+            std::memcpy(&word, packed + at / 8, sizeof word);
+            next = numbers<L>(word & ((uint64_t{1} << (bits - at)) - 1), int32_t(at), next);
+        }
+        return size_t(next - all);
     }
 
     static void add(Shot &shot, const int32_t *defects, size_t count) noexcept {
@@ -31,7 +42,7 @@ template <class L> struct Gather {
             Gathered &part = shot.parts[place.basis];
             const int32_t k = part.count, local = place.local;
             if (part.dense == 0)
-                __builtin_prefetch(part.basis->near_row(local));
+                fetch(*part.basis, local);
             uint64_t &fired = part.fired[uint32_t(local) / 64];
             const uint64_t bit = uint64_t{1} << (local % 64);
             if (fired & bit) {
@@ -48,7 +59,8 @@ template <class L> struct Gather {
         for (int32_t a = 0; a < shot.active_count; a++) {
             Gathered &part = shot.parts[shot.active[a]];
             int32_t k = part.gathered;
-            for (; k < part.count && k < part.dense; k++)
+            const bool at_once = k == 0 && part.count > part.dense;  // more than `few` is for
+            for (; !at_once && k < part.count && k < part.dense; k++)
                 dense(part, k);
             if (k < part.count) {
                 if (k == part.dense)
@@ -60,6 +72,13 @@ template <class L> struct Gather {
     }
 
 private:
+    // The near row of a detector will be read soon.
+    static void fetch(const Basis &basis, int32_t local) noexcept {
+        const uint64_t *row = basis.near_row(local);
+        for (int32_t line = 0; line < basis.near_lines; line++)
+            __builtin_prefetch(row + 8 * line);
+    }
+
     static void know(Gathered &part, int32_t i, int32_t k, uint16_t word) noexcept {
         part.known[part.known_count++] = {uint16_t(i), uint16_t(k), word, 0};
         part.best[i] = less(part.best[i], uint32_t(word) << 16 | uint32_t(k));
@@ -93,6 +112,8 @@ private:
         const Basis &basis = *part.basis;
         const int32_t span = basis.span, end = part.count;
         for (int32_t k = begin; k < end; k++) {
+            if (part.dense)
+                fetch(basis, part.locals[k]);
             part.best[k] = 0xffff0000u | uint32_t(k);
             part.arrived[part.locals[k]] = uint16_t(k);
         }

@@ -86,10 +86,12 @@ Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observa
     return seating;
 }
 
-Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded) {
+Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded, const Heralds *heralds) {
     auto probe = std::make_unique<StreamProbe>(std::move(loaded));
     Seating seating;
-    seating.patch = std::make_unique<StreamPatch>(std::move(shape), observables, *probe);
+    auto patch = std::make_unique<StreamPatch>(std::move(shape), observables, *probe);
+    if (heralds) patch->losses(*heralds);
+    seating.patch = std::move(patch);
     seating.probe = std::move(probe);
     return seating;
 }
@@ -324,8 +326,11 @@ bool Host::serve(Channel &channel) noexcept {
             account(*seat, outcome, {static_cast<int64_t>(outcome.ptp_ns), seen, probe.started_ns(), probe.ended_ns(), done});
             seat->between = seat->seating.patch->at_boundary();
             channel.link->receive(there);
-            // The next volume has just begun, or not yet: a short delay is made up for long before it ends.
-            if (!there && !examine()) seat->seating.probe->rehearse(seat->seating.budget_ns / 4);
+            if (!there) {
+                join(channel);
+                // The next volume has just begun, or not yet: a short delay is made up for long before it ends.
+                if (!examine()) seat->seating.probe->rehearse(seat->seating.budget_ns / 4);
+            }
             looked_ns_ = now_ns();
         } else {
             if (seat) seat->between = seat->seating.patch->at_boundary();
@@ -368,6 +373,16 @@ void Host::swap(Channel &channel, Bytes frame) noexcept {
         if (parse(frame, request) != Fault::none || request.function == static_cast<uint32_t>(Function::get_corrections))
             continue;
         probe.swap(*seat->seating.patch);
+    }
+}
+
+// Streams take what waits right after an answer, where time is left: its memory is cold. (A link that never rests has it
+// done before a frame, by `swap`.)
+void Host::join(Channel &channel) noexcept {
+    for (const auto &seat : channel.seats) {
+        Probe &probe = *seat->seating.probe;
+        if (probe.slot().pending() && probe.joins() && !seat->seating.patch->at_boundary())
+            probe.swap(*seat->seating.patch);
     }
 }
 

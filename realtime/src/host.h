@@ -35,8 +35,9 @@ struct Seating {
 // A seat for volumes; `loaded` has a decoder, which is told what `losses` erase. Throws std::invalid_argument.
 Seating seat_volumes(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded,
                      Losses losses = {});
-// A seat for a stream without end; `loaded` has a stream. Each round is then a shot with its own deadline.
-Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded);
+// A seat for a stream without end; `loaded` has a stream. Each round is then a shot with its own deadline. `heralds`: the
+// stream is told of losses, if there are any to be told of. Throws std::invalid_argument.
+Seating seat_stream(RoundShape shape, int32_t observables, std::unique_ptr<Loaded> loaded, const Heralds *heralds = nullptr);
 
 struct HostSettings {
     Wishes wishes;
@@ -88,6 +89,7 @@ private:
     bool sweep() noexcept;
     bool serve(Channel &channel) noexcept;
     void swap(Channel &channel, Bytes frame) noexcept;
+    void join(Channel &channel) noexcept;
     void account(Seat &seat, const Outcome &outcome, const Stamps &stamps) noexcept;
     void explain(Seat &seat, uint64_t shot, uint64_t epoch, const Stamps &stamps, Lost lost) noexcept;
     bool leisure(const Suspect &suspect) const noexcept;

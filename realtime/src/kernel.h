@@ -70,9 +70,9 @@ public:
     };
 
     virtual ~Kernel();
-    // The numbers of the bits that are set in so many bits; `numbers` has room for all, and for 64 more. Returns how
-    // many.
-    virtual size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) const noexcept = 0;
+    // The numbers of the bits that are set in so many bits, the first in the lowest bit of the first byte; whole words of
+    // eight bytes are read. `numbers` has room for all, and for 64 more. Returns how many.
+    virtual size_t unpack(const uint8_t *packed, size_t bits, int32_t *numbers) const noexcept = 0;
     virtual void add(Shot &shot, const int32_t *defects, size_t count) noexcept = 0;
     // Fills `mate`. False if there is no perfect matching. `sum` is that of all words on both sides of a match, those
     // at the boundary twice, and `parity` the sum of the low bits of all matches.

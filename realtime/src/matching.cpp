@@ -5,19 +5,6 @@
 #include <stdexcept>
 
 namespace qdeck {
-namespace {
-
-// A word with room under its weight: the low bits of up to eight words add up without touching the weight.
-inline uint32_t spread(uint16_t word) noexcept {
-    return (word & ~1u) << 4 | (word & 1u);
-}
-
-inline uint32_t four(const uint32_t *w, int a, int b, int c, int d) noexcept {
-    return std::min({w[16 * d + c] + w[16 * b + a], w[16 * d + b] + w[16 * c + a], w[16 * d + a] + w[16 * c + b]});
-}
-
-}  // namespace
-
 Matching::Matching(const Model &model, MatchingOptions options) : table_(model), options_(options) {
     if (options.direct < 0 || options.direct > Program::WIDEST)
         throw std::invalid_argument("direct is 0 to 16 defects");
@@ -37,7 +24,8 @@ size_t Matching::bytes() const noexcept {
 }
 
 MatchingDecoder::MatchingDecoder(const Matching &compiled)
-    : table_(compiled.table_), options_(compiled.options_), programs_(compiled.programs_) {
+    : quick_(compiled.table_, compiled.programs_.data(), compiled.options_.direct, compiled.options_.small),
+      table_(compiled.table_), options_(compiled.options_), programs_(compiled.programs_) {
     int32_t largest = 1, detectors = 0, span = 0;
     const size_t parts = table_.bases.size();
     shot_.places = table_.places.data();
@@ -116,6 +104,22 @@ Answer MatchingDecoder::finish() noexcept {
     return answer;
 }
 
+Answer MatchingDecoder::decode(std::span<const int32_t> defects) noexcept {
+    Answer answer;
+    int32_t left[Quick::MOST];
+    if (defects.size() <= quick_.most()) {
+        const int32_t count = quick_.solve(defects.data(), int32_t(defects.size()), answer, left);
+        if (count == 0)
+            return answer;
+        defects = {left, size_t(count)};
+    }
+    begin();
+    add(defects);
+    const Answer others = finish();
+    begin();  // clears while it is at hand
+    return {answer.observables ^ others.observables, answer.weight + others.weight, others.quality};
+}
+
 MatchingDecoder::Solved MatchingDecoder::solve(Gathered &part) noexcept {
     const Basis &basis = *part.basis;
     const int32_t k = part.count;
@@ -125,7 +129,7 @@ MatchingDecoder::Solved MatchingDecoder::solve(Gathered &part) noexcept {
         if (!part.dense)
             fill(part);
         const uint32_t sum = few(part, k);
-        if (!basis.masked())
+        if (!basis.masked)
             return {sum >> 4, sum & 1 ? basis.flip : 0, true};
         mates(part);
         return {sum >> 4, flips(part), true};
@@ -134,7 +138,7 @@ MatchingDecoder::Solved MatchingDecoder::solve(Gathered &part) noexcept {
     uint32_t parity = 0;
     if (!kernel_->solve(part, sum, parity) || (options_.prove && !kernel_->proven()))
         return {0, 0, false};
-    return {sum / 2, basis.masked() ? flips(part) : parity ? basis.flip : 0, true};
+    return {sum / 2, basis.masked ? flips(part) : parity ? basis.flip : 0, true};
 }
 
 // The words of all pairs of a few defects.
@@ -163,22 +167,8 @@ uint32_t MatchingDecoder::few(const Gathered &part, int k) noexcept {
     if (nodes == 4)
         return four(w, 0, 1, 2, 3);
     if (nodes == 6)
-        return std::min({w[84] + four(w, 0, 1, 2, 3), w[83] + four(w, 0, 1, 2, 4), w[82] + four(w, 0, 1, 3, 4),
-                         w[81] + four(w, 0, 2, 3, 4), w[80] + four(w, 1, 2, 3, 4)});
-    const Program &program = programs_[size_t(nodes) / 2];
-    const uint16_t *pair = program.pair.data(), *rest = program.rest.data();
-    const size_t subsets = program.steps.size();
-    best_[0] = 0;
-    for (size_t s = 1; s < subsets; s++) {
-        uint32_t best = ~0u;
-        const int steps = program.steps[s];
-        for (int t = 0; t < steps; t++)
-            best = std::min(best, w[pair[t]] + best_[rest[t]]);
-        pair += steps;
-        rest += steps;
-        best_[s] = best;
-    }
-    return best_[subsets - 1];
+        return six(w);
+    return programs_[size_t(nodes) / 2].run(w, best_);
 }
 
 // The pairs behind `few`: the whole program again, and back through its least sums.
@@ -189,13 +179,8 @@ void MatchingDecoder::mates(Gathered &part) noexcept {
         for (int j = 0; j < i; j++)
             w[16 * i + j] = spread(i < k ? part.few[i * LANES + j] : part.bounds[j]);
     const Program &program = programs_[size_t(nodes) / 2];
-    best_[0] = 0;
-    size_t at = 0;
-    for (size_t s = 1; s < program.steps.size(); s++) {
-        best_[s] = ~0u;
-        for (int t = program.steps[s]; t > 0; t--, at++)
-            best_[s] = std::min(best_[s], w[program.pair[at]] + best_[program.rest[at]]);
-    }
+    program.run(w, best_);
+    size_t at = program.pair.size();
     size_t subset = program.steps.size() - 1;
     for (size_t s = subset; s > 0; s--) {
         at -= program.steps[s];
@@ -234,7 +219,7 @@ std::span<const Pair> MatchingDecoder::pairs() noexcept {
         if (part.count <= part.direct)
             mates(part);
         const auto outward = [&](int32_t i) {  // what the path to the boundary flips
-            if (basis.masked())
+            if (basis.masked)
                 return basis.bound_masks[size_t(part.locals[i])];
             return part.bounds[i] & 1 ? basis.flip : uint64_t{0};
         };
@@ -248,7 +233,7 @@ std::span<const Pair> MatchingDecoder::pairs() noexcept {
                 const uint16_t word = part.word(i, mate);
                 if ((word | 1) < (part.bounds[i] & ~1) + (part.bounds[mate] & ~1)) {
                     const uint64_t parity = word & 1 ? basis.flip : 0;
-                    const uint64_t path = basis.masked() ? basis.mask(part.locals[i], part.locals[mate]) : parity;
+                    const uint64_t path = basis.masked ? basis.mask(part.locals[i], part.locals[mate]) : parity;
                     pairs_[pair_count_++] = {other, detector, path};
                     continue;
                 }

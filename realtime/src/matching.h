@@ -10,6 +10,7 @@
 #include "kernel.h"
 #include "decoder.h"
 #include "program.h"
+#include "quick.h"
 #include "table.h"
 
 #include <memory>
@@ -35,10 +36,12 @@ public:
     // A pair that is not nearer to each other than to the boundary is given as two defects at the boundary.
     std::span<const Pair> pairs() noexcept override;
 
-    // The numbers of the bits that are set in so many bits; `numbers` has room for all, and for 64 more. Returns how
-    // many.
-    size_t unpack(const uint64_t *words, size_t bits, int32_t *numbers) const noexcept {
-        return kernel_->unpack(words, bits, numbers);
+    // Begin, add and finish in one, for a whole shot of which nobody asks for pairs.
+    Answer decode(std::span<const int32_t> defects) noexcept;
+
+    // As Kernel::unpack.
+    size_t unpack(const uint8_t *packed, size_t bits, int32_t *numbers) const noexcept {
+        return kernel_->unpack(packed, bits, numbers);
     }
     const Kernel::Counts &counts() const noexcept { return kernel_->counts; }
     size_t bytes() const noexcept;  // address space; pages beyond the largest shot so far stay untouched
@@ -55,6 +58,7 @@ private:
     void mates(Gathered &part) noexcept;
     uint64_t flips(const Gathered &part) const noexcept;
 
+    const Quick quick_;
     const Table &table_;
     const MatchingOptions options_;
     const std::vector<Program> &programs_;
@@ -63,7 +67,7 @@ private:
     Shot shot_;
     Pair *pairs_;
     int32_t pair_count_ = -1;  // not asked for yet
-    uint32_t best_[2048];      // of each subset of a program
+    uint32_t best_[Program::SUBSETS];
     uint32_t weight_[Program::WIDEST * Program::WIDEST];
 };
 

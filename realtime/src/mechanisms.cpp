@@ -1,15 +1,14 @@
 #include "mechanisms.h"
 
 #include <algorithm>
-#include <limits>
 #include <stdexcept>
 #include <string>
 
 namespace qdeck {
 
 void Mechanisms::add(double p, std::span<const int32_t> fires, uint64_t mask) {
-    if (touched.size() + fires.size() > size_t{std::numeric_limits<int32_t>::max()} / 4)
-        throw std::invalid_argument("the mechanisms of a model touch at most 500 million detectors");
+    if (touched.size() + fires.size() > size_t{1} << 27)  // edges have 32-bit numbers, padding included (tanner.h)
+        throw std::invalid_argument("the mechanisms of a model fire at most 134 million detectors in all");
     probability.push_back(p);
     flips.push_back(mask);
     touched.insert(touched.end(), fires.begin(), fires.end());

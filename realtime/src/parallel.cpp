@@ -20,11 +20,7 @@ ParallelSettings checked(ParallelSettings settings, const Layers &layers) {
     if (core + gap - buffer < layers.head)
         throw std::invalid_argument("the first " + std::to_string(layers.head) +
                                     " layers differ from the others: the first core must have as many");
-    for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
-        if (layers.members[t].size() != static_cast<size_t>(layers.width))
-            throw std::invalid_argument(
-                "of the layers at the end only the last may have another number of detectors; layer " +
-                std::to_string(t) + " has");
+    check_end(layers);
     return settings;
 }
 
@@ -50,8 +46,8 @@ void check_boundary(const Model &window) {
 
 }  // namespace
 
-ParallelWindows::ParallelWindows(const Model &volume, ParallelSettings wanted, const Maker &maker)
-    : settings(checked(wanted, Layers(volume))) {
+ParallelWindows::ParallelWindows(const Model &volume, ParallelSettings wanted, const Maker &maker, const Sites &sites)
+    : settings(checked(wanted, Layers(volume))), losses(volume, Layers(volume), sites) {
     const Layers layers(volume);
     const auto &[core_layers, gap_layers, buffer] = settings;
     head = layers.head;
@@ -61,15 +57,25 @@ ParallelWindows::ParallelWindows(const Model &volume, ParallelSettings wanted, c
         widest = std::max(widest, static_cast<int32_t>(members.size()));
     const int32_t both = period() + core_layers;
     const int32_t last = both + buffer;
-    const int32_t count = head + std::max(last, core_layers + 2 * buffer) + layers.tail + layers.span;
+    const int32_t inner = head + layers.span;  // behind it all that reaches into a window repeats
+    const int32_t count = inner + std::max(last, core_layers + 2 * buffer) + layers.tail + layers.span;
     const Model whole = stretch(volume, layers, count);
-    first_core = Part(cut(whole, 0, core_layers + buffer, false, true), core_layers + buffer, maker);
-    core = Part(cut(whole, head, head + core_layers + 2 * buffer, true, true), core_layers + 2 * buffer, maker);
-    const Model closed = cut(whole, head, head + both, false, false);
+    Model closed;
+    auto part = [&](Cut where, Model *made = nullptr) {
+        return Part(whole, layers.span, where, maker, !losses.empty(), made);
+    };
+    gap = part({inner, inner + both, false, false}, &closed);
     check_boundary(closed);
-    first_gap = Part(cut(whole, 0, both, false, false), both, maker);
-    gap = Part(closed, both, maker);
-    end = Part(cut(whole, count - last, count, false, false), last, maker);
+    first_core = part({0, core_layers + buffer, false, true});
+    core = part({inner, inner + core_layers + 2 * buffer, true, true});
+    first_gap = part({0, both, false, false});
+    end = part({count - last, count, false, false});
+}
+
+bool ParallelWindows::alike(const ParallelWindows &other) const noexcept {
+    return settings.core == other.settings.core && settings.gap == other.settings.gap &&
+           settings.buffer == other.settings.buffer && head == other.head && layer_width == other.layer_width &&
+           widest == other.widest && losses.alike(other.losses);
 }
 
 size_t ParallelWindows::bytes() const noexcept {
@@ -78,9 +84,12 @@ size_t ParallelWindows::bytes() const noexcept {
 
 ParallelStream::ParallelStream(const ParallelWindows &windows_, int32_t count, int32_t ahead) : windows(windows_) {
     const int32_t most = std::max(ahead, 2 * windows.least());
-    ring.resize(static_cast<size_t>(most));
-    for (Layer &each : ring)
-        each.ranks.resize(static_cast<size_t>(windows.widest));
+    room = static_cast<size_t>(most);
+    stride = (static_cast<size_t>(windows.widest) + 16) / 16 * 16;  // whole cache lines
+    ring.resize(room * stride);
+    lost_words = windows.losses.words();
+    lost.resize(room * lost_words);
+    coming.resize(lost_words);
     std::vector<Slot> made(static_cast<size_t>(most / windows.period() + 2));
     slots.swap(made);
     const auto core_defects = static_cast<size_t>(windows.settings.core) * static_cast<size_t>(windows.widest);
@@ -122,7 +131,8 @@ void ParallelStream::work(Worker &worker) noexcept {
             pause_cpu();
         } else {
             const int64_t seen = published.load(std::memory_order_acquire);
-            if (taken.load(std::memory_order_relaxed) >= seen && !stopping.load())
+            const bool done = taken.load(std::memory_order_relaxed) >= seen || succeeded.load(std::memory_order_relaxed);
+            if (done && !stopping.load())
                 published.wait(seen);
             idle = 0;
         }
@@ -133,7 +143,8 @@ void ParallelStream::work(Worker &worker) noexcept {
 bool ParallelStream::take(Worker &worker) noexcept {
     int64_t number = taken.load(std::memory_order_relaxed);
     do {
-        if (number >= published.load(std::memory_order_acquire) || stopping.load(std::memory_order_relaxed))
+        if (number >= published.load(std::memory_order_acquire) || stopping.load(std::memory_order_relaxed) ||
+            succeeded.load(std::memory_order_relaxed))
             return false;
     } while (!taken.compare_exchange_weak(number, number + 1, std::memory_order_acq_rel));
     decode_core(worker, number);
@@ -151,9 +162,9 @@ void ParallelStream::note(Quality worse) noexcept {
 void ParallelStream::collect(Worker &worker, const Part &part, int64_t from, int64_t begin, int64_t end,
                              size_t &count) noexcept {
     for (int64_t t = begin; t < end; t++) {
-        const Layer &each = layer(t);
-        for (int32_t i = 0; i < each.count; i++) {
-            const int32_t detector = part.at(t - from, each.ranks[static_cast<size_t>(i)]);
+        const int32_t *each = &ring[place_of(t) * stride];
+        for (int32_t i = 1; i <= each[0]; i++) {
+            const int32_t detector = part.at(t - from, each[i]);
             if (detector == BOUNDARY)
                 note(Quality::failed);  // a rank that no detector has
             else
@@ -170,9 +181,14 @@ void ParallelStream::place(Worker &worker, const Part &part, int64_t from, const
     }
 }
 
-Answer ParallelStream::decode(Decoder &decoder, Worker &worker, size_t count) noexcept {
+Answer ParallelStream::decode(Decoder &decoder, Worker &worker, const Part &part, int64_t from, size_t count) noexcept {
     decoder.begin();
     decoder.add({worker.ids.data(), count});
+    // Only what the window's own rounds and those before tell: the same, whenever it is decoded.
+    const int64_t until = lost_words ? from + part.layers() : 0;
+    for (int64_t round = std::max<int64_t>(0, from - windows.losses.ahead()); round < until; round++)
+        part.erase(decoder, windows.losses, from, &part == &windows.end ? until : INT64_MAX, round,
+                   &lost[place_of(round) * lost_words]);
     worker.decoded.fetch_add(1, std::memory_order_relaxed);
     return decoder.finish();
 }
@@ -187,7 +203,7 @@ void ParallelStream::decode_core(Worker &worker, int64_t number) noexcept {
     Decoder &decoder = k == 0 ? *worker.first_core : *worker.core;
     size_t count = 0;
     collect(worker, part, from, from, end + buffer, count);
-    note(decode(decoder, worker, count).quality);
+    note(decode(decoder, worker, part, from, count).quality);
     Slot &mine = slot(number);
     mine.core_flips = 0;
     mine.left_count = mine.right_count = 0;
@@ -233,7 +249,7 @@ void ParallelStream::decode_gap(Worker &worker, int64_t number) noexcept {
     place(worker, part, from, before.right, before.right_count, count);
     collect(worker, part, from, from + windows.settings.core, from + windows.period(), count);
     place(worker, part, from, after.left, after.left_count, count);
-    const Answer answer = decode(k == 0 ? *worker.first_gap : *worker.gap, worker, count);
+    const Answer answer = decode(k == 0 ? *worker.first_gap : *worker.gap, worker, part, from, count);
     note(answer.quality);
     Slot &mine = slot(number);
     mine.gap_flips = answer.observables;
@@ -264,6 +280,7 @@ int64_t ParallelStream::backlog() noexcept {
 // Until all published cores are done, with what they complete. Helps; a core that others hold for long gets the
 // processor.
 void ParallelStream::wait_for(int64_t next) noexcept {
+    succeeded.store(false, std::memory_order_relaxed);
     for (int32_t idle = 0; cores_done.load(std::memory_order_acquire) < next;) {
         if (help())
             idle = 0;
@@ -284,6 +301,75 @@ void ParallelStream::begin() noexcept {
     ended = false;
     frame = 0;
     quality.store(0, std::memory_order_relaxed);
+    std::fill(coming.begin(), coming.end(), 0);
+}
+
+bool ParallelStream::erase(std::span<const int32_t> sites) noexcept {
+    if (windows.losses.empty())
+        return false;
+    for (const int32_t site : sites) {
+        if (site < 0 || site >= windows.losses.count())
+            note(Quality::failed);  // a site that no round has
+        else
+            coming[static_cast<size_t>(site / 64)] |= uint64_t{1} << site % 64;
+    }
+    return true;
+}
+
+// A gap that is retired has both its cores behind it, and nobody writes to the later one's slot any more: what that
+// core left to the gap after it is all that goes over beside raw layers.
+bool ParallelStream::adopt(const ParallelStream &old) noexcept {
+    const auto &[core, gap, buffer] = windows.settings;
+    const int64_t next = published.load(std::memory_order_relaxed);
+    if (!windows.alike(old.windows) || room != old.room || old.ended || arrived > 0 ||
+        cores_done.load(std::memory_order_acquire) != next)
+        return false;
+    old.succeeded.store(true, std::memory_order_relaxed);
+    succeeded.store(false, std::memory_order_relaxed);
+    arrived = old.arrived;
+    ended = false;
+    quality.store(old.quality.load(std::memory_order_relaxed), std::memory_order_relaxed);
+    frame = old.frame;
+    for (retired = old.retired; old.slot(old.base + retired).done.load(std::memory_order_acquire) == old.base + retired;
+         retired++)
+        frame ^= old.slot(old.base + retired).core_flips ^ old.slot(old.base + retired).gap_flips;
+    base = next - retired;
+    int64_t from = retired * windows.period();
+    int64_t first = 0;  // core that is to be decoded
+    if (retired > 0) {
+        const Slot &done = old.slot(old.base + retired);
+        Slot &mine = slot(next);
+        mine.core_flips = done.core_flips;
+        mine.left_count = 0;
+        mine.right_count = done.right_count;
+        std::copy_n(done.right.begin(), done.right_count, mine.right.begin());
+        mine.ready.store(1, std::memory_order_relaxed);
+        from += core;
+        first = retired + 1;
+        taken.fetch_add(1, std::memory_order_relaxed);
+        cores_done.fetch_add(1, std::memory_order_relaxed);
+    }
+    for (size_t at = place_of(from); from < arrived; from++, at = at + 1 == room ? 0 : at + 1) {
+        const int32_t *there = &old.ring[at * stride];
+        std::copy_n(there, 1 + there[0], &ring[at * stride]);
+    }
+    if (lost_words) {
+        const int64_t seen = std::max<int64_t>(0, retired * windows.period() - windows.losses.ahead());
+        for (int64_t t = seen; t < arrived; t++)
+            std::copy_n(&old.lost[place_of(t) * lost_words], lost_words, &lost[place_of(t) * lost_words]);
+        std::copy(old.coming.begin(), old.coming.end(), coming.begin());
+    }
+    const int64_t after = arrived - core - buffer;
+    const int64_t waiting = (after < 0 ? 0 : after / windows.period() + 1) - first;
+    published.fetch_add(waiting + (retired > 0), std::memory_order_release);
+    if (waiting > 1)
+        published.notify_all();
+    else if (waiting > 0)
+        published.notify_one();
+    if (threads.empty())
+        while (help()) {
+        }
+    return true;
 }
 
 bool ParallelStream::add(std::span<const int32_t> ranks) noexcept { return put(ranks, false); }
@@ -292,17 +378,22 @@ bool ParallelStream::add_last(std::span<const int32_t> ranks) noexcept { return 
 
 bool ParallelStream::put(std::span<const int32_t> ranks, bool last) noexcept {
     const auto &[core, gap, buffer] = windows.settings;
-    const auto room = static_cast<int64_t>(ring.size());
-    if (arrived >= retired * windows.period() + room) {
+    const int64_t most = static_cast<int64_t>(room) - windows.losses.ahead();
+    if (arrived >= retired * windows.period() + most) {
         retire();
-        if (arrived >= retired * windows.period() + room)
+        if (arrived >= retired * windows.period() + most)
             return false;
     }
-    Layer &each = layer(arrived);
-    each.count = static_cast<int32_t>(std::min(ranks.size(), each.ranks.size()));
-    if (ranks.size() > each.ranks.size())
+    const auto widest = static_cast<size_t>(windows.widest);
+    if (ranks.size() > widest)
         note(Quality::failed);
-    std::copy_n(ranks.begin(), each.count, each.ranks.begin());
+    int32_t *each = &ring[place_of(arrived) * stride];
+    each[0] = static_cast<int32_t>(std::min(ranks.size(), widest));
+    std::copy_n(ranks.begin(), each[0], each + 1);
+    if (lost_words) {
+        std::copy(coming.begin(), coming.end(), &lost[place_of(arrived) * lost_words]);
+        std::fill(coming.begin(), coming.end(), 0);
+    }
     arrived++;
     ended = last;
     const int64_t after = arrived - core - buffer;
@@ -330,7 +421,7 @@ Answer ParallelStream::finish() noexcept {
     size_t count = 0;
     place(mine, windows.end, from, before.right, before.right_count, count);
     collect(mine, windows.end, from, last * windows.period() + windows.settings.core, arrived, count);
-    const Answer answer = decode(*ending, mine, count);
+    const Answer answer = decode(*ending, mine, windows.end, from, count);
     note(answer.quality);
     frame ^= before.core_flips ^ answer.observables;
     return {frame, 0.0, static_cast<Quality>(quality.load())};

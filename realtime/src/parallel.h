@@ -15,6 +15,7 @@
 #include "part.h"
 #include "stream.h"
 
+#include <algorithm>
 #include <atomic>
 #include <thread>
 
@@ -31,16 +32,20 @@ class ParallelStream;
 class ParallelWindows final {
 public:
     // As for Windows. Each part of the graph must have a boundary. Throws std::invalid_argument.
-    ParallelWindows(const Model &volume, ParallelSettings settings, const Maker &maker);
+    ParallelWindows(const Model &volume, ParallelSettings settings, const Maker &maker, const Sites &sites = {});
     size_t bytes() const noexcept;
     // Streams shorter than this are too short: decode them as one volume.
-    int32_t least() const noexcept { return period() + settings.core + settings.buffer + head; }
+    int32_t least() const noexcept {
+        return std::max(period() + settings.core + settings.buffer + head, losses.least());
+    }
     int32_t width() const noexcept { return layer_width; }
     const ParallelSettings settings;
 
 private:
     friend class ParallelStream;
     int32_t period() const noexcept { return settings.core + settings.gap; }
+    bool alike(const ParallelWindows &other) const noexcept;  // but for weights
+    SiteTable losses;
     int32_t head;
     int32_t layer_width;
     int32_t widest;
@@ -59,13 +64,22 @@ public:
 
     // Forget all; waits until workers are done with what they have.
     void begin() noexcept;
+    // Go on where `old` is, between two rounds, while its workers run: what `old` has committed is taken as it is,
+    // rounds that it holds are copied and decoded anew here. Never waits. `old` takes no further windows until it begins anew.
+    // False: the windows are others, `old` has ended, or this one has layers or windows of its own.
+    bool adopt(const ParallelStream &old) noexcept;
+    // Sites of the next layer that were lost; false if the windows were made without sites.
+    bool erase(std::span<const int32_t> sites) noexcept;
     // The next layer's defects by rank, each once. False if the workers are so far behind that it has no room: it was
     // not taken, try again. Decodes nothing, if there are workers.
     bool add(std::span<const int32_t> ranks) noexcept;
     // The last layer; as `add`.
     bool add_last(std::span<const int32_t> ranks) noexcept;
     // Decode a window in the caller's thread, if one waits: what to do with a thread whose layer was not taken.
-    bool help() noexcept { return take(*workers.back()); }
+    bool help() noexcept {
+        succeeded.store(false, std::memory_order_relaxed);  // its caller goes on with it
+        return take(*workers.back());
+    }
     // After the last layer: waits for the workers, helps them, and decodes the end. Its weight is not known (0).
     Answer finish() noexcept;
     // What is final: all up to the first gap that is not decoded yet. Of the whole stream after `finish`.
@@ -81,10 +95,6 @@ private:
     struct Defect {
         int64_t layer;
         int32_t rank;
-    };
-    struct Layer {
-        std::vector<int32_t> ranks;  // of fixed size
-        int32_t count = 0;
     };
     struct Slot {  // of a core and the gap after it
         std::vector<Defect> left, right;  // of fixed size: defects that the core leaves to the gaps beside it
@@ -108,16 +118,21 @@ private:
     void collect(Worker &worker, const Part &part, int64_t from, int64_t begin, int64_t end, size_t &count) noexcept;
     void place(Worker &worker, const Part &part, int64_t from, const std::vector<Defect> &defects, int32_t number,
                size_t &count) noexcept;
-    Answer decode(Decoder &decoder, Worker &worker, size_t count) noexcept;
+    Answer decode(Decoder &decoder, Worker &worker, const Part &part, int64_t from, size_t count) noexcept;
     bool put(std::span<const int32_t> ranks, bool last) noexcept;
     void retire() noexcept;
     void wait_for(int64_t next) noexcept;
     void note(Quality quality) noexcept;
     Slot &slot(int64_t number) noexcept { return slots[static_cast<size_t>(number) % slots.size()]; }
-    Layer &layer(int64_t number) noexcept { return ring[static_cast<size_t>(number) % ring.size()]; }
+    const Slot &slot(int64_t number) const noexcept { return slots[static_cast<size_t>(number) % slots.size()]; }
+    size_t place_of(int64_t layer) const noexcept { return static_cast<size_t>(layer) % room; }
 
     const ParallelWindows &windows;
-    std::vector<Layer> ring;
+    size_t room;                // layers in the ring
+    size_t stride;              // numbers of a layer there: how many defects, then their ranks
+    std::vector<int32_t> ring;
+    size_t lost_words = 0;      // of the losses of a layer, as bits by site
+    std::vector<uint64_t> lost;  // beside the ring
     std::vector<Slot> slots;
     std::vector<std::unique_ptr<Worker>> workers;  // the caller's is the last
     std::unique_ptr<Decoder> ending;
@@ -127,6 +142,7 @@ private:
     int64_t arrived = 0;
     int64_t retired = 0;  // gaps of this stream that are decoded, without a hole
     bool ended = false;
+    std::vector<uint64_t> coming;  // losses of the next layer
     uint64_t frame = 0;  // of all that is retired
     // Numbers of cores count on through all streams, so that none is ever taken twice; `base` is this stream's first.
     int64_t base = 0;
@@ -135,6 +151,7 @@ private:
     alignas(64) std::atomic<int64_t> cores_done{0};  // with the gaps that they completed
     alignas(64) std::atomic<uint8_t> quality{0};
     std::atomic<bool> stopping{false};
+    mutable std::atomic<bool> succeeded{false};  // another stream has adopted this one: what waits here is in vain
 };
 
 // Parallel windows behind the protocol of streams. A round for which the workers have left no room makes the caller
@@ -145,10 +162,18 @@ public:
     ParallelWindowStream(const ParallelWindows &windows, int32_t workers, int32_t ahead)
         : stream_(windows, workers, ahead) {}
     void begin() noexcept override { stream_.begin(); }
+    bool erase(std::span<const int32_t> sites) noexcept override { return stream_.erase(sites); }
     Committed round(std::span<const int32_t> defects) noexcept override;
     Committed close(std::span<const int32_t> defects) noexcept override;
 
+    bool adopts() const noexcept override { return true; }
+    bool adopt(const StreamDecoder &old) noexcept override {
+        return old.kind() == kind() && stream_.adopt(static_cast<const ParallelWindowStream &>(old).stream_);
+    }
+    const void *kind() const noexcept override { return &KIND; }
+
 private:
+    static constexpr char KIND = 0;
     ParallelStream stream_;
 };
 

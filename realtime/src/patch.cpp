@@ -27,6 +27,13 @@ uint64_t append_outcomes(uint8_t *to, uint64_t at, Bytes outcomes) noexcept {
     return lost;
 }
 
+// 64 bits from any bit on; eight bytes behind them are readable.
+uint64_t bits_from(const uint8_t *bits, uint64_t at) noexcept {
+    uint64_t low;
+    std::memcpy(&low, bits + at / 8, sizeof low);
+    return at % 8 ? low >> at % 8 | static_cast<uint64_t>(bits[at / 8 + 8]) << (64 - at % 8) : low;
+}
+
 }  // namespace
 
 Patch::Patch(int32_t observables) : observables_(observables) {
@@ -242,6 +249,46 @@ void StreamPatch::use(StreamDecoder &stream, uint64_t epoch) noexcept {
     stats_.epoch = epoch;
 }
 
+void StreamPatch::losses(const Heralds &heralds) {
+    if (!stream_->erase({}))
+        throw std::invalid_argument("the stream's decoder cannot take account of losses, or was made without their table");
+    const auto marked = [](const std::vector<int32_t> &which, int64_t measurements) {
+        std::vector<uint64_t> bits(static_cast<size_t>(measurements + 63) / 64);
+        for (const int32_t m : which) {
+            if (m < 0 || m >= measurements)
+                throw std::invalid_argument("measurement " + std::to_string(m) + " tells of losses, and the round has " +
+                                            std::to_string(measurements));
+            bits[static_cast<size_t>(m) / 64] |= uint64_t{1} << m % 64;
+        }
+        return bits;
+    };
+    heralding_first_ = marked(heralds.first, shape_.first->measurements());
+    heralding_ = marked(heralds.steady, shape_.steady->measurements());
+    heralding_last_ = marked(heralds.last, shape_.last->measurements());
+    heralded_ = !heralds.first.empty() || !heralds.steady.empty() || !heralds.last.empty();
+    lost_.assign(bits_.size(), 0);
+    sites_.resize(2 * static_cast<size_t>(std::max(shape_.steady->measurements(), shape_.last->measurements())));
+}
+
+// Tells the decoder what the round from `base_` on lost.
+void StreamPatch::lose(uint64_t width, const std::vector<uint64_t> &heralding) noexcept {
+    size_t many = 0;
+    for (uint64_t from = 0; from < width; from += 64) {
+        const uint64_t inside = width - from < 64 ? (uint64_t{1} << (width - from)) - 1 : ~uint64_t{0};
+        for (uint64_t lost = bits_from(lost_.data(), base_ + from) & inside; lost; lost &= lost - 1)
+            sites_[many++] = static_cast<int32_t>(2 * (from + static_cast<uint64_t>(std::countr_zero(lost))));
+        if (!heralded_)
+            continue;
+        for (uint64_t told = bits_from(bits_.data(), base_ + from) & heralding[from / 64]; told; told &= told - 1) {
+            sites_[many++] = static_cast<int32_t>(2 * (from + static_cast<uint64_t>(std::countr_zero(told))) + 1);
+            stats_.erased++;
+            tell_ |= tell::lost;
+        }
+    }
+    if (many)
+        stream_->erase({sites_.data(), many});
+}
+
 void StreamPatch::restart() noexcept {
     running_ = false;
     committed_ = {};
@@ -256,6 +303,8 @@ void StreamPatch::start() noexcept {
     tell_ = 0;
     base_ = end_ = keep_;  // measurements before the first are 0
     std::memset(bits_.data(), 0, bits_.size());
+    std::fill(lost_.begin(), lost_.end(), 0);
+    some_lost_ = false;
     stream_->begin();
 }
 
@@ -272,6 +321,10 @@ void StreamPatch::slide() noexcept {
     const uint64_t used = (end_ + 7) / 8;
     std::memmove(bits_.data(), bits_.data() + bytes, used - bytes);
     std::memset(bits_.data() + (used - bytes), 0, bytes);
+    if (!lost_.empty()) {
+        std::memmove(lost_.data(), lost_.data() + bytes, used - bytes);
+        std::memset(lost_.data() + (used - bytes), 0, bytes);
+    }
     base_ -= bytes * 8;
     end_ -= bytes * 8;
 }
@@ -294,6 +347,12 @@ bool StreamPatch::take(const Enqueue &enqueue, uint8_t flags, bool outcomes, boo
             const uint64_t lost = append_outcomes(bits_.data(), end_, rest.first(count));
             stats_.erased += lost;
             tell_ |= lost ? tell::lost : 0;
+            if (lost && !lost_.empty()) {
+                some_lost_ = true;
+                for (uint64_t i = 0; i < count; i++)
+                    if (rest[i] == 2)
+                        lost_[(end_ + i) / 8] |= static_cast<uint8_t>(1 << (end_ + i) % 8);
+            }
         } else {
             append_bits(bits_.data(), end_, rest, count);
         }
@@ -305,17 +364,22 @@ bool StreamPatch::take(const Enqueue &enqueue, uint8_t flags, bool outcomes, boo
             pass.begin();
             const size_t many = pass.advance(bits_.data(), base_, static_cast<int64_t>(width), fired_.data());
             stats_.defects += many;
+            if (heralded_ || some_lost_)
+                lose(width, rounds_ ? heralding_ : heralding_first_);
             settle(stream_->round({fired_.data(), many}));
             completed = true;
             if (failed())
                 return true;
         }
+        some_lost_ = some_lost_ && end_ != base_;
     }
     if (close) {
         last_.begin();
         const size_t many = last_.advance(bits_.data(), base_, enqueue.syndromes, fired_.data());
         stats_.defects += many;
         completed = true;
+        if (heralded_ || some_lost_)
+            lose(static_cast<uint64_t>(enqueue.syndromes), heralding_last_);
         settle(stream_->close({fired_.data(), many}));
         running_ = false;
         stats_.volumes++;

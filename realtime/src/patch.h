@@ -146,12 +146,20 @@ struct RoundShape {
     std::shared_ptr<const Detectors> last;    // of the transversal readout that closes the stream
 };
 
+// The measurements of a round that tell of losses by a 1: in the first round, in those after it, and in the last readout.
+struct Heralds {
+    std::vector<int32_t> first, steady, last;
+};
+
 // A stream without an end. Bits may come in any split; an enqueue with `ask::close` carries the last readout as a whole.
 // Corrections are what is committed so far.
 class StreamPatch final : public Patch {
 public:
     StreamPatch(RoundShape shape, int32_t observables, StreamDecoder &stream);
     void use(StreamDecoder &stream, uint64_t epoch) noexcept;
+    // Set-up: the decoder is told of losses, those by an outcome of 2 as site 2 m of the round (sites.h), and by heralds as
+    // 2 m + 1. Throws std::invalid_argument for a decoder that cannot take account of them, or measurements that are not.
+    void losses(const Heralds &heralds);
 
     bool ready() const noexcept override { return committed_.rounds > 0 && !failed(); }
     bool at_boundary() const noexcept override { return !running_; }
@@ -166,6 +174,7 @@ private:
     void settle(Committed committed) noexcept;
     void start() noexcept;
     void slide() noexcept;
+    void lose(uint64_t width, const std::vector<uint64_t> &heralding) noexcept;
 
     RoundShape shape_;
     StreamDecoder *stream_;
@@ -174,6 +183,10 @@ private:
     uint64_t keep_;       // bits of earlier rounds that detectors reach back to
     uint64_t most_;       // bits that the buffer holds, and some bytes
     std::vector<uint8_t> bits_;
+    std::vector<uint8_t> lost_;  // beside `bits_`: outcomes of 2; empty where the decoder is not told
+    bool heralded_ = false, some_lost_ = false;  // `some_lost_`: of what `bits_` holds from `base_` on
+    std::vector<uint64_t> heralding_first_, heralding_, heralding_last_;  // measurements, as bits
+    std::vector<int32_t> sites_;
     uint64_t base_ = 0;   // bit at which the round that runs begins
     uint64_t end_ = 0;    // bit behind the last one that came
     int64_t rounds_ = 0;

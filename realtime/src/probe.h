@@ -76,6 +76,7 @@ public:
     explicit StreamProbe(std::unique_ptr<Loaded> first) noexcept;
 
     void begin() noexcept override { live_->begin(); }
+    bool erase(std::span<const int32_t> sites) noexcept override { return live_->erase(sites); }
     Committed round(std::span<const int32_t> defects) noexcept override;
     Committed close(std::span<const int32_t> defects) noexcept override;
 

@@ -28,8 +28,8 @@ void RelaySettings::check() const {
     if (iterations < 1 || legs < 0 || leg_iterations < 1 || iterations > 1'000'000 || legs > 1'000'000 ||
         leg_iterations > 1'000'000)
         refuse("belief propagation takes 1 to 1000000 iterations in each leg, and 0 to 1000000 further legs");
-    if (solutions < 1)
-        refuse("the answer is the lightest of 1 solution or more, not " + std::to_string(solutions));
+    if (solutions < 1 || more < 0 || more > 1'000'000)
+        refuse("the answer is the lightest of 1 solution or more, found in 0 to 1000000 more legs");
     if (!(std::abs(memory) < 1 && std::abs(least) < 1 && std::abs(most) < 1 && least <= most))
         refuse("memories are between -1 and 1, the least before the most");
     if (!(scaling >= 0 && scaling <= 1))
@@ -147,8 +147,9 @@ Answer RelayDecoder::finish() noexcept {
         return best;
     const RelaySettings &settings = compiled_.settings();
     int32_t solutions = 0;
+    int32_t last = settings.legs;
     double least = 0;
-    for (int32_t leg = 0; leg <= settings.legs && solutions < settings.solutions; leg++) {
+    for (int32_t leg = 0; leg <= last && solutions < settings.solutions; leg++) {
         prepare(leg);
         const int32_t most = leg == 0 ? settings.iterations : settings.leg_iterations;
         const int32_t turns = compiled_.run()(
@@ -158,8 +159,10 @@ Answer RelayDecoder::finish() noexcept {
         if (!turns)
             continue;
         settle(best);
-        if (solutions++ == 0)
+        if (solutions++ == 0) {
             least = bound();
+            last = std::min(last, leg + settings.more);
+        }
         if (best.weight <= least + 1e-9 * best.weight) {
             best.quality = Quality::exact;
             break;

@@ -26,6 +26,7 @@ struct RelaySettings {
     int32_t legs = 60;             // after it, at most
     int32_t leg_iterations = 60;   // of each of them
     int32_t solutions = 3;         // so many legs converge before the lightest of their solutions is the answer
+    int32_t more = 2;              // legs after the first that converged, at most
     double memory = 0.125;         // of the first leg: the share of an error's bias that is its belief before
     double least = -0.24;          // of the memories of the other legs
     double most = 0.66;

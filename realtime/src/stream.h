@@ -20,14 +20,22 @@ public:
     virtual ~StreamDecoder() = default;
     // Forget the stream before; the next round is round 0.
     virtual void begin() noexcept = 0;
+    // Sites of the next round (`round` or `close`) that were lost: numbers of the table that the decoder was made with. False
+    // from one that cannot take account of losses, or was made without.
+    virtual bool erase(std::span<const int32_t> sites) noexcept {
+        static_cast<void>(sites);
+        return false;
+    }
     // The defects of the next round, as detector numbers within that round: 0 to width - 1, each at most once.
     virtual Committed round(std::span<const int32_t> defects) noexcept = 0;
     // The last round (the detectors that a transversal readout completes): everything becomes final.
     virtual Committed close(std::span<const int32_t> defects) noexcept = 0;
     // Go on in place of `old` between two rounds, with other weights: all that is not committed comes over. False: the two
-    // are not alike. `old` stays as it was.
+    // are not alike, or this one is busy. `old` stays alive: it is told nothing more, and another thread deletes it.
     virtual bool adopt(const StreamDecoder &) noexcept { return false; }
     virtual bool adopts() const noexcept { return false; }  // whether it ever does
+    // Tells apart those that may be alike, at less cost than a cast in cold memory; null for none.
+    virtual const void *kind() const noexcept { return nullptr; }
 };
 
 }  // namespace qdeck

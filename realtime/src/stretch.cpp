@@ -17,6 +17,7 @@ struct Step {
     int32_t other;  // rank there, BOUNDARY for none
     double weight;
     uint64_t observables;
+    int32_t edge;  // of the model
 };
 
 std::vector<int32_t> ranks(const Layers &layers, int32_t detectors) {
@@ -30,17 +31,19 @@ std::vector<int32_t> ranks(const Layers &layers, int32_t detectors) {
 std::vector<std::vector<Step>> steps(const Model &model, const Layers &layers) {
     const std::vector<int32_t> rank = ranks(layers, model.detectors);
     std::vector<std::vector<Step>> all(layers.members.size());
-    for (const Edge &edge : model.edges) {
+    for (size_t number = 0; number < model.edges.size(); number++) {
+        const Edge &edge = model.edges[number];
         int32_t u = edge.u;
         int32_t v = edge.v;
         if (v == BOUNDARY) {
-            all[model.layer[u]].push_back({rank[u], 0, BOUNDARY, edge.weight, edge.observables});
+            all[model.layer[u]].push_back(
+                {rank[u], 0, BOUNDARY, edge.weight, edge.observables, static_cast<int32_t>(number)});
             continue;
         }
         if (std::tuple(model.layer[v], rank[v]) < std::tuple(model.layer[u], rank[u]))
             std::swap(u, v);
-        all[model.layer[u]].push_back(
-            {rank[u], model.layer[v] - model.layer[u], rank[v], edge.weight, edge.observables});
+        all[model.layer[u]].push_back({rank[u], model.layer[v] - model.layer[u], rank[v], edge.weight, edge.observables,
+                                       static_cast<int32_t>(number)});
     }
     for (auto &layer : all)
         std::sort(layer.begin(), layer.end(), [](const Step &a, const Step &b) {
@@ -94,6 +97,15 @@ Layers::Layers(const Model &model) {
                                     "more rounds, all with the same noise");
 }
 
+std::vector<Spot> spots(const Model &model, const Layers &layers) {
+    std::vector<Spot> found(model.edges.size());
+    const auto all = steps(model, layers);
+    for (size_t layer = 0; layer < all.size(); layer++)
+        for (size_t step = 0; step < all[layer].size(); step++)
+            found[all[layer][step].edge] = {static_cast<int32_t>(layer), static_cast<int32_t>(step)};
+    return found;
+}
+
 Model stretch(const Model &model, const Layers &layers, int32_t count) {
     if (count < layers.least())
         throw std::invalid_argument("a volume of " + std::to_string(count) +
@@ -125,7 +137,8 @@ Model stretch(const Model &model, const Layers &layers, int32_t count) {
     return longer;
 }
 
-Model cut(const Model &model, int32_t from, int32_t to, bool open_past, bool open_future, std::vector<Exit> *exits) {
+Model cut(const Model &model, int32_t from, int32_t to, bool open_past, bool open_future, std::vector<Exit> *exits,
+          std::vector<int32_t> *origins) {
     Model window;
     window.observables = 64;
     const auto begin = std::lower_bound(model.layer.begin(), model.layer.end(), from);
@@ -135,13 +148,15 @@ Model cut(const Model &model, int32_t from, int32_t to, bool open_past, bool ope
     for (auto at = begin; at != end; ++at)
         window.layer.push_back(*at - from);
     auto inside = [&](int32_t v) { return model.layer[v] >= from && model.layer[v] < to; };
-    for (const Edge &edge : model.edges) {
+    for (size_t number = 0; number < model.edges.size(); number++) {
+        const Edge &edge = model.edges[number];
         int32_t u = edge.u;
         int32_t v = edge.v;
         if (!inside(u) && v != BOUNDARY)
             std::swap(u, v);
         if (!inside(u))
             continue;
+        const size_t before = window.edges.size();
         if (v == BOUNDARY || inside(v)) {
             window.edges.push_back({u - low, v == BOUNDARY ? v : v - low, edge.weight, edge.observables});
         } else if (model.layer[v] < from) {
@@ -152,6 +167,8 @@ Model cut(const Model &model, int32_t from, int32_t to, bool open_past, bool ope
             if (exits)
                 exits->push_back({u - low, edge.weight});
         }
+        if (origins && window.edges.size() > before)
+            origins->push_back(static_cast<int32_t>(number));
     }
     return window;
 }

@@ -25,8 +25,18 @@ struct Layers {
     int32_t least() const noexcept { return head + tail + 1; }
 };
 
+// Where `stretch` puts an edge: the earlier of its layers, and its number among the edges of that layer, which is the
+// same in all layers that are alike.
+struct Spot {
+    int32_t layer;
+    int32_t step;
+};
+
+// Of each edge of a model.
+std::vector<Spot> spots(const Model &model, const Layers &layers);
+
 // The same experiment with another number of layers, at least layers.least(): detectors are numbered layer by layer, in
-// each by rank. Throws std::invalid_argument for fewer.
+// each by rank, and edges likewise, by step. Throws std::invalid_argument for fewer.
 Model stretch(const Model &model, const Layers &layers, int32_t count);
 
 // An edge that leaves a window through its open future end.
@@ -37,8 +47,8 @@ struct Exit {
 
 // Layers from `from` up to but without `to` of a model that `stretch` made, renumbered from 0. Edges over an open end
 // lead to the boundary and flip PAST or FUTURE; edges over a closed end are left out. `exits` may be null; it gets
-// those over the open future end.
+// those over the open future end. So may `origins`, which gets the number in `model` of each edge.
 Model cut(const Model &model, int32_t from, int32_t to, bool open_past, bool open_future,
-          std::vector<Exit> *exits = nullptr);
+          std::vector<Exit> *exits = nullptr, std::vector<int32_t> *origins = nullptr);
 
 }  // namespace qdeck

@@ -112,7 +112,7 @@ void fill(Basis &basis, const Net &net) {
         for (const Arc &arc : *arcs)
             if (arc.mask && std::find(flips.begin(), flips.end(), arc.mask) == flips.end() && flips.size() < 2)
                 flips.push_back(arc.mask);
-    const bool masked = flips.size() > 1;
+    const bool masked = basis.masked = flips.size() > 1;
     if (flips.size() == 1)
         basis.flip = flips[0];
 
@@ -182,10 +182,10 @@ void find_near(Basis &basis, const Net &net) {
     constexpr size_t LINE = 8;  // words of 64 bits in a cache line
     basis.prefix = basis.span;
     const size_t used = 1 + size_t(basis.span) + (size_t(basis.prefix) + most + 3) / 4;
-    basis.near_stride = int32_t((used + LINE - 1) / LINE * LINE);
-    basis.near.assign(n * size_t(basis.near_stride), 0);
+    basis.near_lines = int32_t((used + LINE - 1) / LINE);
+    basis.near.assign(n * size_t(basis.near_lines), {});
     for (size_t i = 0; i < n; i++) {
-        uint64_t *row = basis.near.data() + i * size_t(basis.near_stride);
+        uint64_t *row = basis.near[i * size_t(basis.near_lines)].words;
         row[0] = found[i].empty() ? 0 : uint64_t(found[i].front() / 64);
         uint16_t *count = reinterpret_cast<uint16_t *>(row + 1 + basis.span), *word = count + basis.prefix;
         for (const int32_t j : found[i]) {
@@ -231,7 +231,7 @@ Table::Table(const Model &model) {
         });
     for (const int32_t i : order) {
         const int32_t b = places[size_t(find(i))].basis;
-        places[size_t(i)] = {b, bases[size_t(b)].size++, NO_BOUNDARY};
+        places[size_t(i)] = {b, uint16_t(bases[size_t(b)].size++), NO_BOUNDARY};  // `fill` refuses too many
         bases[size_t(b)].detectors.push_back(i);
     }
     std::vector<Net> nets(bases.size());
@@ -274,7 +274,7 @@ size_t Table::bytes() const noexcept {
     for (const Basis &basis : bases)
         total += basis.words.size() * sizeof(uint16_t) + basis.bounds.size() * sizeof(uint16_t) +
                  basis.shades.size() * sizeof(uint32_t) + (basis.palette.size() + basis.bound_masks.size()) * 8 +
-                 basis.detectors.size() * sizeof(int32_t) + basis.near.size() * 8;
+                 basis.detectors.size() * sizeof(int32_t) + basis.near.size() * sizeof(Basis::Line);
     return total;
 }
 

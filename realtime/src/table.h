@@ -23,21 +23,27 @@ namespace qdeck {
 inline constexpr uint16_t NO_BOUNDARY = 0xfffe;
 
 // A word is twice the distance in units of the basis; the low bit tells whether the path flips `flip`. In a basis whose
-// edges flip several masks the low bit is 0, and `mask` and `bound_masks` tell.
-struct Basis {
-    int32_t size = 0;
-    bool open = false;                   // it has an edge to the boundary
+// edges flip several masks the low bit is 0, and `mask` and `bound_masks` tell. What few defects need is in the first
+// cache line.
+struct alignas(64) Basis {
+    std::vector<uint16_t> words;         // size * size, symmetric
     double unit = 1.0;                   // the model's weight in one unit of distance
     double bias = 0.0;                   // units that rounding adds per defect
     uint64_t flip = 0;
-    std::vector<int32_t> detectors;      // local number -> detector, by layer
-    std::vector<uint16_t> words;         // size * size, symmetric
-    std::vector<uint16_t> bounds;        // to the boundary; NO_BOUNDARY in a basis that is not open
+    int32_t size = 0;
+    bool open = false;                   // it has an edge to the boundary
+    bool masked = false;                 // its paths flip several masks
     uint16_t reach = 0xffff;             // words of pairs that `near` leaves out are not below
-    int32_t span = 0, near_stride = 0;   // 64-bit words: of a mask, of a row
+    int32_t span = 0;                    // 64-bit words of a mask
+    int32_t near_lines = 0;              // cache lines of a row
     int32_t prefix = 0;                  // 16-bit words: of the counts in a row
+    struct alignas(64) Line {
+        uint64_t words[8];
+    };
+    std::vector<Line> near;              // for each detector a `near_row`
     int64_t near_count = 0;              // pairs that are near
-    std::vector<uint64_t> near;          // for each detector a `near_row`
+    std::vector<int32_t> detectors;      // local number -> detector, by layer
+    std::vector<uint16_t> bounds;        // to the boundary; NO_BOUNDARY in a basis that is not open
     std::vector<uint64_t> palette;       // the masks that paths flip, if they are several
     std::vector<uint32_t> shades;        // size * size indices into the palette, or empty
     std::vector<uint64_t> bound_masks;   // likewise per detector, or empty
@@ -45,15 +51,14 @@ struct Basis {
     // The detectors before this one that are nearer to it than `reach`, and than both are to the boundary: number / 64
     // of the first one, `span` masks of bits from there on, and in 16 bits each: how many bits are before a mask
     // (`prefix` of them), and the words of all pairs.
-    const uint64_t *near_row(int32_t local) const noexcept { return near.data() + size_t(local) * size_t(near_stride); }
+    const uint64_t *near_row(int32_t local) const noexcept { return near[size_t(local) * size_t(near_lines)].words; }
     uint16_t word(int32_t i, int32_t j) const noexcept { return words[size_t(i) * size_t(size) + size_t(j)]; }
-    bool masked() const noexcept { return !shades.empty(); }
     uint64_t mask(int32_t i, int32_t j) const noexcept { return palette[shades[size_t(i) * size_t(size) + size_t(j)]]; }
 };
 
 struct Place {
     int32_t basis;
-    int32_t local;   // number within the basis
+    uint16_t local;  // number within the basis
     uint16_t bound;  // the detector's of Basis::bounds
 };
 

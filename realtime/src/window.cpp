@@ -18,11 +18,7 @@ WindowSettings checked(WindowSettings settings, const Layers &layers) {
     if (commit < layers.head)
         throw std::invalid_argument("windows must advance by at least " + std::to_string(layers.head) +
                                     " layers: so many at the start differ from the others");
-    for (int32_t t = layers.count() - layers.tail; t < layers.count() - 1; t++)
-        if (layers.members[t].size() != static_cast<size_t>(layers.width))
-            throw std::invalid_argument(
-                "of the layers at the end only the last may have another number of detectors; layer " +
-                std::to_string(t) + " has");
+    check_end(layers);
     return settings;
 }
 
@@ -30,8 +26,8 @@ WindowSettings checked(WindowSettings settings, const Layers &layers) {
 
 Windows::Open Windows::opened(const Model &model, int32_t from, const Maker &maker) const {
     std::vector<Exit> exits;
-    const Model window = cut(model, from, from + span, false, true, &exits);
-    Open made{{window, span, maker}, {}};
+    Model window;
+    Open made{{model, reach, {from, from + span, false, true}, maker, !losses.empty(), &window, &exits}, {}};
     // Dijkstra from the future end, not through the boundary.
     std::vector<std::vector<const Edge *>> at(static_cast<size_t>(window.detectors));
     for (const Edge &edge : window.edges) {
@@ -63,16 +59,18 @@ Windows::Open Windows::opened(const Model &model, int32_t from, const Maker &mak
     return made;
 }
 
-Windows::Windows(const Model &volume, WindowSettings wanted, const Maker &maker)
-    : settings(checked(wanted, Layers(volume))), span(settings.window + settings.commit) {
+Windows::Windows(const Model &volume, WindowSettings wanted, const Maker &maker, const Sites &sites)
+    : settings(checked(wanted, Layers(volume))), losses(volume, Layers(volume), sites),
+      span(settings.window + settings.commit) {
     const Layers layers(volume);
+    reach = layers.span;
     head = layers.head;
     layer_width = layers.width;
     const int32_t count = head + span + layers.tail + layers.span;
     const Model whole = stretch(volume, layers, count);
     start = opened(whole, 0, maker);
     middle = opened(whole, head, maker);
-    end = Part(cut(whole, count - span, count, false, false), span, maker);
+    end = Part(whole, reach, {count - span, count, false, false}, maker, !losses.empty());
 }
 
 std::unique_ptr<Stream> Windows::stream() const { return std::make_unique<Stream>(*this); }
@@ -91,6 +89,9 @@ Stream::Stream(const Windows &windows_)
     open.resize(most);
     ids.resize(most);
     defect.resize(most);
+    lost_words = windows.losses.words();
+    lost_rounds = static_cast<size_t>(windows.span + windows.losses.ahead()) + 2;
+    lost.resize(lost_rounds * lost_words);
     begin();
 }
 
@@ -100,13 +101,29 @@ void Stream::begin(int64_t layers) noexcept {
     frame = 0;
     quality = Quality::exact;
     state = {};
+    std::fill(lost.begin(), lost.end(), 0);
     enter(windows.start, *starting, 0);
+}
+
+bool Stream::erase(std::span<const int32_t> sites) noexcept {
+    if (windows.losses.empty())
+        return false;
+    for (const int32_t site : sites) {
+        if (site < 0 || site >= windows.losses.count()) {  // a site that no round has
+            quality = Quality::failed;
+            continue;
+        }
+        lost_in(state.layers)[site / 64] |= uint64_t{1} << site % 64;
+        part->erase(*decoder, windows.losses, from, ending_at(), state.layers, site);
+    }
+    return true;
 }
 
 bool Stream::adopt(const Stream &old) noexcept {
     const Windows &others = old.windows;
     if (windows.span != others.span || windows.settings.commit != others.settings.commit ||
-        windows.head != others.head || windows.layer_width != others.layer_width || open.size() != old.open.size())
+        windows.head != others.head || windows.layer_width != others.layer_width || open.size() != old.open.size() ||
+        !windows.losses.alike(others.losses))
         return false;
     expected = old.expected;
     std::copy_n(old.open.begin(), old.open_count, open.begin());
@@ -114,6 +131,7 @@ bool Stream::adopt(const Stream &old) noexcept {
     frame = old.frame;
     quality = old.quality;
     state = old.state;
+    std::copy(old.lost.begin(), old.lost.end(), lost.begin());
     if (old.part == &others.start)
         enter(windows.start, *starting, old.from);
     else if (old.part == &others.middle)
@@ -138,10 +156,16 @@ void Stream::enter(const Part &next, Decoder &with, int64_t at) noexcept {
         }
     }
     decoder->add({ids.data(), open_count});
+    if (!lost_words)
+        return;
+    for (int64_t round = std::max<int64_t>(0, from - windows.losses.ahead()); round < state.layers; round++)
+        part->erase(*decoder, windows.losses, from, ending_at(), round, lost_in(round));
 }
 
 void Stream::add(std::span<const int32_t> ranks, bool last) noexcept {
     const int64_t layer = state.layers++;
+    if (lost_words)
+        std::fill_n(lost_in(state.layers), lost_words, 0);
     last = last || layer + 1 == expected;
     const size_t before = open_count;
     for (const int32_t rank : ranks) {

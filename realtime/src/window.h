@@ -13,6 +13,8 @@
 
 #include "part.h"
 
+#include <algorithm>
+
 namespace qdeck {
 
 struct WindowSettings {
@@ -24,13 +26,14 @@ class Stream;
 
 class Windows final {
 public:
-    // `volume`: a model of the same experiment with enough rounds to see what repeats. Throws std::invalid_argument for
-    // a model or settings that do not fit.
-    Windows(const Model &volume, WindowSettings settings, const Maker &maker);
+    // `volume`: a model of the same experiment with enough rounds to see what repeats. `sites`: what losses erase, if
+    // any can be told (sites.h); the windows' decoders must then be able to erase edges. Throws std::invalid_argument
+    // for a model, settings or sites that do not fit.
+    Windows(const Model &volume, WindowSettings settings, const Maker &maker, const Sites &sites = {});
     std::unique_ptr<Stream> stream() const;
     size_t bytes() const noexcept;
     // Streams shorter than this are too short for windows: decode them as one volume.
-    int32_t least() const noexcept { return span + head; }
+    int32_t least() const noexcept { return std::max(span + head, losses.least()); }
     int32_t width() const noexcept { return layer_width; }
     const WindowSettings settings;
 
@@ -46,7 +49,9 @@ private:
     };
     Open opened(const Model &model, int32_t from, const Maker &maker) const;
 
-    int32_t span;  // layers in a part: window + commit
+    SiteTable losses;
+    int32_t reach;  // layers that an edge reaches forward
+    int32_t span;   // layers in a part: window + commit
     int32_t head;
     int32_t layer_width;
     Open start;
@@ -72,6 +77,9 @@ public:
     // Forget all. `layers`: how many will come, where that is known: the last of them then ends the stream, and the
     // last window is prepared as rounds arrive.
     void begin(int64_t layers = 0) noexcept;
+    // Sites of the next layer that were lost; false if the windows were made without sites. They count in every window
+    // that sees what they erase.
+    bool erase(std::span<const int32_t> sites) noexcept;
     // The next layer: its defects by rank, each once; `last` ends the stream. Decodes a window when one is full.
     void add(std::span<const int32_t> ranks, bool last = false) noexcept;
     // Go on where `old` is, with other weights: its open defects are looked at anew. False: its windows are others.
@@ -91,6 +99,9 @@ private:
     void step() noexcept;
     void close() noexcept;
     void settle(const Pair &pair) noexcept;
+    // Losses of a round, as bits.
+    uint64_t *lost_in(int64_t round) noexcept { return &lost[static_cast<size_t>(round) % lost_rounds * lost_words]; }
+    int64_t ending_at() const noexcept { return part == &windows.end ? expected : INT64_MAX; }
 
     const Windows &windows;
     std::unique_ptr<Decoder> starting, running, ending;
@@ -101,6 +112,8 @@ private:
     std::vector<Defect> open;  // of fixed size; open_count are in use
     std::vector<int32_t> ids;  // scratch
     std::vector<char> defect;  // scratch, by detector of a part: open after this window
+    size_t lost_rounds = 0, lost_words = 0;
+    std::vector<uint64_t> lost;  // of all rounds whose losses a window may yet see
     size_t open_count = 0;
     uint64_t frame = 0;
     Quality quality = Quality::exact;

@@ -97,7 +97,7 @@ def graphlike(circuit: stim.Circuit) -> stim.DetectorErrorModel:
                 "use_sparsity": True,
                 "srelay_config": {"pre_iter": 60, "num_sets": 30, "stopping_criterion": "NConv", "stop_nconv": 1},
             },
-            "relay-bp",
+            "relay",
             1.3,
         ),
     ],

@@ -238,8 +238,8 @@ def serve_rings(rings_fd: int, seconds: float) -> None:
 
 def test_a_killed_server_is_noticed_and_replaced() -> None:
     rings = Rings(16, 128, True, True)
-    client = Client(RingLink(rings), timeout_s=20)
-    up = client._link.up  # type: ignore[attr-defined]
+    link = RingLink(rings)
+    client, up = Client(link, timeout_s=20), link.up
     assert not up.peer_alive
     context = multiprocessing.get_context("fork")
     for life in range(1, 3):
@@ -251,7 +251,7 @@ def test_a_killed_server_is_noticed_and_replaced() -> None:
         server.kill()
         server.join()
         assert not up.peer_alive
-        quiet = Client(client._link, timeout_s=0.05)
+        quiet = Client(link, timeout_s=0.05)
         with pytest.raises(TimeoutError, match="is the host running"):
             quiet.enqueue(0, 99, [1])
 

@@ -74,6 +74,8 @@ def test_weights_and_observables_are_pymatchings(case: tuple[int, float, str, bo
     bits = np.packbits(events, axis=1, bitorder="little")
     assert all((a == b).all() for a, b in zip(matching.decode_batch(bits), matching.decode_batch(events), strict=True))
     assert np.asarray(matching.time_batch(bits)).min() >= 0
+    for rows in (bits, events):
+        assert (matching.predict_batch(rows)[:, 0] == matching.decode_batch(rows)[0]).all()
 
 
 def grid(size: int, observables: int, seed: int, *, torus: bool) -> tuple[Model, pymatching.Matching]:
@@ -115,17 +117,40 @@ def test_several_observables_and_several_parts(observables: int, torus: bool) ->
         events[:, 49] ^= events[:, 49:].sum(axis=1) % 2 == 1
     answers: Any = reference.decode_batch(events, return_weights=True)
     flips, weights = answers
-    expected = (flips.astype(np.uint64) << np.arange(observables, dtype=np.uint64)).sum(axis=1)
+    places = np.arange(observables, dtype=np.uint64)
+    expected = (flips.astype(np.uint64) << places).sum(axis=1)
     for options in ({}, PLAIN, GENERAL):
         matching = Matching(model, **options)
         masks, ours, qualities = matching.decode_batch(events)
         assert not qualities.any()
         assert (np.abs(ours - weights) <= rounding(matching, events)).all()
         assert (masks != expected).sum() <= 8  # ties in the integers of either
+        packed = matching.predict_batch(events)
+        assert packed.shape == (len(events), (observables + 7) // 8)
+        unpacked = np.unpackbits(packed, axis=1, bitorder="little", count=observables)
+        assert (unpacked == (masks[:, None] >> places & 1)).all()
     for row, mask in zip(events[:50], masks, strict=False):
         pairs = matching.pairs(np.flatnonzero(row).tolist())
         assert sorted(end for pair in pairs for end in pair[:2] if end >= 0) == np.flatnonzero(row).tolist()
         assert np.bitwise_xor.reduce([0, *(pair[2] for pair in pairs)]) == mask
+
+
+@pytest.mark.parametrize("detectors", [1, 7, 8, 9, 63, 64, 65, 127, 128, 129, 200])
+def test_rows_of_any_length(detectors: int) -> None:
+    """A chain: each shot decodes as its defects do, wherever its row ends; the last row has nothing behind it."""
+    model = Model()
+    model.detectors, model.observables = detectors, 1
+    model.add(0, -1, 1.0, 1)
+    for v in range(1, detectors):
+        model.add(v - 1, v, 1.0, 0)
+    model.add(detectors - 1, -1, 1.5, 0)
+    matching = Matching(model)
+    rng = np.random.default_rng(detectors)
+    events = rng.random((130, detectors)) < rng.choice([0.01, 0.1, 0.5], size=(130, 1))
+    expected = [matching.decode(np.flatnonzero(row).tolist()) for row in events]
+    for rows in (events, np.packbits(events, axis=1, bitorder="little")):
+        masks, weights, _ = matching.decode_batch(rows)
+        assert [*zip(masks.tolist(), weights.tolist(), strict=True)] == expected
 
 
 def test_an_odd_number_without_boundary_fails() -> None:
@@ -135,6 +160,9 @@ def test_an_odd_number_without_boundary_fails() -> None:
     events[0, [3, 7, 30]] = True  # two in one lattice, one in the other
     events[1, [3, 7, 30, 31]] = True
     assert matching.decode_batch(events)[2].tolist() == [2, 0]
+    with pytest.raises(ValueError, match="no perfect matching"):
+        matching.predict_batch(events)
+    assert matching.predict_batch(events[1:]).shape == (1, 1)
     with pytest.raises(ValueError, match="no perfect matching"):
         matching.decode([3, 7, 30])
     assert len(matching.pairs([3, 7, 30, 31])) == 2

@@ -8,6 +8,7 @@ from pathlib import Path
 import msgspec
 import numpy as np
 import pytest
+import yaml
 
 from quarterdeck_realtime import _hot
 from quarterdeck_realtime.bench import head
@@ -15,11 +16,12 @@ from quarterdeck_realtime.client import Client, RingLink
 from quarterdeck_realtime.closed_loop import ClosedLoop
 from quarterdeck_realtime.codes import code_circuit, experiment
 from quarterdeck_realtime.control import Control
+from quarterdeck_realtime.decoders.matrices import mechanisms_of
 from quarterdeck_realtime.decoders.own import relay
 from quarterdeck_realtime.other_codes import OtherCase, other_codes_lines, run_other_code
 from quarterdeck_realtime.profiles import PROFILES
 from quarterdeck_realtime.service import Service
-from quarterdeck_realtime.settings import load
+from quarterdeck_realtime.settings import RelaySettings, compiled_of, load
 
 EASY = msgspec.structs.replace(PROFILES["superconducting"], cycle_us=200.0, budget_us=2000.0)
 
@@ -128,6 +130,41 @@ def test_a_host_of_kind_relay(tmp_path: Path) -> None:
             host.swap("left", code_circuit("bicycle", 6, 3, 3e-2).detector_error_model())
         with pytest.raises(ValueError, match="fires 3 detectors at once, and matching takes two: decompose"):
             host.swap("three", colour.dem, "matching")
+
+
+def test_settings_of_relay_and_nvidias_file(tmp_path: Path) -> None:
+    """An nv-qldpc-decoder with relays runs hot, with its settings."""
+    exp = experiment("bicycle", 6, 2e-2, rounds=1)
+    exp.circuit.to_file(tmp_path / "bicycle.stim")
+    (tmp_path / "host.toml").write_text(
+        'name = "test"\n[[qubit]]\nname = "left"\ncircuit = "bicycle.stim"\nkind = "relay"\n'
+        "relay = { iterations = 2, legs = 1, leg_iterations = 2, memories = [0, 0.5] }\n"
+    )
+    _, (qubit,) = load(tmp_path / "host.toml")
+    assert qubit.settings.relay == RelaySettings(iterations=2, legs=1, leg_iterations=2, memories=(0, 0.5))
+    shots = exp.sample(300, 6)
+    short = compiled_of("relay", qubit.dem, qubit.settings.relay).decode_batch(shots.detections)[2] == 2
+    assert 5 < short.sum() < 295
+    mechanisms = mechanisms_of(exp.dem)
+    sparse = {
+        name: [at for row in matrix for at in (*np.flatnonzero(row).tolist(), -1)]
+        for name, matrix in (
+            ("H_sparse", mechanisms.checks()), ("O_sparse", mechanisms.logical_matrix()),
+            ("D_sparse", np.eye(exp.dem.num_detectors)),
+        )
+    }  # fmt: skip
+    relays = {"pre_iter": 2, "num_sets": 1, "stopping_criterion": "All"}
+    arguments = {
+        "bp_method": 3, "max_iterations": 2, "gamma0": 0.125, "gamma_dist": [0, 0.5], "srelay_config": relays,
+        "error_rate_vec": mechanisms.probabilities.tolist(),
+    }  # fmt: skip
+    entry = {"id": 3, "type": "nv-qldpc-decoder", "block_size": len(mechanisms.flips), **sparse}
+    entry |= {"syndrome_size": exp.dem.num_detectors, "decoder_custom_args": arguments}
+    (tmp_path / "nvidia.yaml").write_text(yaml.safe_dump({"decoders": [entry]}))
+    _, (theirs,) = load(tmp_path / "nvidia.yaml")
+    assert theirs.settings.relay == msgspec.structs.replace(qubit.settings.relay, solutions=2, more=1)
+    compiled = compiled_of("relay", theirs.dem, theirs.settings.relay)
+    assert ((compiled.decode_batch(shots.detections)[2] == 2) == short).all()
 
 
 def test_a_qubit_that_takes_too_long_is_refused(tmp_path: Path) -> None:

@@ -74,6 +74,15 @@ class Matching(Compiled):
     def decode_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple: ...
 
     @overload
+    def predict_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.uint8], dict(shape=(None, None))]:
+        """
+        As decode_batch, but the flips only: uint8 of shape (shots, bytes), observable 0 in the lowest bit of the first byte. Raises ValueError if a shot has no perfect matching.
+        """
+
+    @overload
+    def predict_batch(self, events: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> Annotated[NDArray[numpy.uint8], dict(shape=(None, None))]: ...
+
+    @overload
     def time_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> object:
         """
         Nanoseconds of each shot, with `flush` bytes written before each to cool the caches.
@@ -171,9 +180,9 @@ class Mechanisms:
 class Relay(Compiled):
     """Relay belief propagation, for hyperedges, too."""
 
-    def __init__(self, model: Mechanisms, *, iterations: int = 80, legs: int = 60, leg_iterations: int = 60, solutions: int = 3, memory: float = 0.125, memories: tuple[float, float] = (-0.24, 0.66), scaling: float = 1.0, seed: int = 0, vectors: bool = True) -> None:
+    def __init__(self, model: Mechanisms, *, iterations: int = 80, legs: int = 60, leg_iterations: int = 60, solutions: int = 3, more: int = 2, memory: float = 0.125, memories: tuple[float, float] = (-0.24, 0.66), scaling: float = 1.0, seed: int = 0, vectors: bool = True) -> None:
         """
-        Compile a model. `iterations` of the first leg, whose `memory` all errors share; then at most `legs` legs of `leg_iterations`, with random `memories` from an interval, by `seed`. The answer is the lightest of the first `solutions` that legs converge to. `scaling` of check messages; 0: 1 - 2^-t in iteration t of a leg. `vectors`: AVX2 where present. Raises ValueError for a model or settings that cannot be.
+        Compile a model. `iterations` of the first leg, whose `memory` all errors share; then at most `legs` legs of `leg_iterations`, with random `memories` from an interval, by `seed`. The answer is the lightest of the first `solutions` that legs converge to, in at most `more` legs after the first that does. `scaling` of check messages; 0: 1 - 2^-t in iteration t of a leg. `vectors`: AVX2 where present. Raises ValueError for a model or settings that cannot be.
         """
 
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
@@ -212,7 +221,7 @@ class Windowed(Compiled):
 
     def __init__(self, model: Model, window: int, commit: int, inner: str = 'matching') -> None:
         """
-        Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching' or 'union-find'. Raises ValueError for a model whose rounds do not repeat, or that is too short.
+        Windows of `window` layers that advance by `commit`; `inner` decodes each: 'matching', 'union-find' or 'erasure'. Raises ValueError for a model whose rounds do not repeat, or that is too short.
         """
 
     def decode_batch(self, events: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)]) -> tuple:
@@ -528,9 +537,17 @@ def seat_volumes(detectors: Detectors, observables: int, compiled: Compiled, sho
     A qubit of volumes; its decoder is warmed with `shots` (rows of detection events). `lost`, `heralds`: as for VolumePatch.
     """
 
-def seat_stream(first: Detectors, steady: Detectors, last: Detectors, observables: int, *, model: Model, window: int, commit: int, workers: int = 0) -> Seating:
+class StreamPlan:
+    """How a stream is to be decoded."""
+
+    def __init__(self, model: Model, window: int, commit: int, *, workers: int = 0, inner: str = 'matching', lost: Sequence[Sequence[int]] = [], heralds: Sequence[Sequence[int]] = [], round_bits: Sequence[int] = []) -> None:
+        """
+        `model`: of a short stream. Sliding windows on the loop's thread, or parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`), decoded by `inner`. `lost`, `heralds`: as for VolumePatch, for the whole of the short stream, whose rounds have `round_bits` measurements. Raises ValueError.
+        """
+
+def seat_stream(first: Detectors, steady: Detectors, last: Detectors, observables: int, plan: StreamPlan) -> Seating:
     """
-    A qubit that streams rounds, decoded by exact matching in windows: sliding ones on the loop's thread, or parallel ones on `workers` threads (cores of `commit` rounds, buffers of `window` - `commit`).
+    A qubit that streams rounds. Raises ValueError where the plan cannot be followed.
     """
 
 class Host:
@@ -562,9 +579,9 @@ class Host:
         Like `swap`, but it takes over when the controller asks for it; False if too many wait already.
         """
 
-    def swap_stream(self, place: int, model: Model, window: int, commit: int) -> int:
+    def swap_stream(self, place: int, plan: StreamPlan) -> int:
         """
-        Offer other weights for a stream with the same windows, on the loop itself; the epoch from which they count.
+        Offer other weights for a stream with the same windows, workers and losses; the epoch from which they count.
         """
 
     def epoch(self, place: int) -> int: ...

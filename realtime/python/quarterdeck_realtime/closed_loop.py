@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.codes import Bytes, Experiment, Shots, stream_shape
-from quarterdeck_realtime.model import model_of
+from quarterdeck_realtime.codes import Bytes, Experiment, Shots, stream_plan, stream_shape
+from quarterdeck_realtime.model import Model, model_of
 from quarterdeck_realtime.profiles import PROFILES, Cores, Profile, choose_cores
 from quarterdeck_realtime.status import CAUSES, HostStatus, Ledger, Miss
 
@@ -155,18 +155,27 @@ class ClosedLoop:
         return self._place(name, experiment, _hot.Rings(slots, stride), seating)
 
     def seat_stream(
-        self, name: str, exp: Experiment, window: int, commit: int, slots: int = 1024, workers: int = 0
+        self,
+        name: str,
+        exp: Experiment,
+        window: int,
+        commit: int,
+        slots: int = 1024,
+        workers: int = 0,
+        inner: str = "matching",
+        model: Model | None = None,
     ) -> int:
-        """Seat a patch that streams the rounds of `exp`, in windows of exact matching; returns its number.
+        """Seat a patch that streams the rounds of `exp`, decoded in windows by `inner`; returns its number.
 
-        With `workers` the windows are parallel ones, on so many threads beside the loop.
+        With `workers` the windows are parallel ones, on so many threads beside the loop. `model`: other weights than
+        those of the experiment, whose edges its losses erase.
         """
         shape = stream_shape(exp)
-        seating = _hot.seat_stream(
-            *shape.compiled(), max(1, len(exp.readouts)),
-            model=model_of(exp.dem), window=window, commit=commit, workers=workers,
-        )  # fmt: skip
-        return self._place(name, exp, _hot.Rings(slots, -(-(80 + shape.closing_bits // 8) // 64) * 64), seating)
+        plan = stream_plan(exp, model or model_of(exp.dem), window, commit, workers=workers, inner=inner)
+        seating = _hot.seat_stream(*shape.compiled(), max(1, len(exp.readouts)), plan)
+        widest = max(shape.round_bits, shape.closing_bits)
+        stride = -(-(80 + (widest if exp.lost else widest // 8)) // 64) * 64
+        return self._place(name, exp, _hot.Rings(slots, stride), seating)
 
     def _terms(self, name: str) -> Any:
         return _hot.Terms(name=name, decoder=len(self.seats), **self.profile.terms)
@@ -234,7 +243,10 @@ class ClosedLoop:
         return self._account(controller, place, warm_shots, stream)
 
     def run_rounds(self, seat: int, rounds: Bytes, closing: list[int], warm_rounds: int = 1000, **pace: Any) -> Block:
-        """Publish the rounds (rows of bytes) of a stream that `closing` ends; each is a shot of the block."""
+        """Publish the rounds (rows of bytes) of a stream that `closing` ends; each is a shot of the block.
+
+        Bytes are bits, least significant first, or outcomes where the experiment can lose measurements.
+        """
         rings, experiment, place = self.seats[seat]
         shape = stream_shape(experiment)
         controller = self.controller(1, warm_rounds, **pace)
@@ -250,6 +262,7 @@ class ClosedLoop:
             stream=True,
             closing=closing,
             closing_bits=shape.closing_bits,
+            outcomes=bool(experiment.lost),
         )
         return self._account(controller, place, warm_rounds, True)
 

@@ -17,7 +17,7 @@ from quarterdeck_realtime.model import Model
 
 __all__ = [
     "Experiment", "LossyExperiment", "Shots", "StreamShape", "circuit_experiment", "code_circuit", "experiment",
-    "lossy_experiment", "read_loss", "stream_shape",
+    "lossy_experiment", "read_loss", "stream_plan", "stream_shape",
 ]  # fmt: skip
 
 Bits = npt.NDArray[np.bool_]
@@ -192,6 +192,20 @@ def stream_shape(exp: Experiment) -> StreamShape:
     return StreamShape(exp.round_bits[0], exp.round_bits[-1], max(0, reach), rows[0], rows[1], rows[-1])
 
 
+def stream_plan(
+    exp: Experiment, model: Model, window: int, commit: int, *, workers: int = 0, inner: str = "matching"
+) -> Any:
+    """How streams of which `exp` is a short one are decoded: `model` are its weights, and its edges are what the
+    experiment's losses erase.
+
+    Raises ValueError for losses and an `inner` decoder of windows that cannot take account of them (when it is seated).
+    """
+    return _hot.StreamPlan(
+        model, window, commit, workers=workers, inner=inner, lost=exp.lost, heralds=exp.heralds,
+        round_bits=exp.round_bits,
+    )  # fmt: skip
+
+
 def masks(rows: npt.NDArray[Any]) -> Masks:
     """Rows of at most 64 bits as one number each; bit k is column k."""
     powers = np.left_shift(np.uint64(1), np.arange(rows.shape[1], dtype=np.uint64))
@@ -264,9 +278,10 @@ class LossyExperiment(msgspec.Struct, frozen=True):
         return shots.measurements[:, self.herald_of]
 
 
-def lossy_experiment(code: str, distance: int, p: float, fraction: float) -> LossyExperiment:
+def lossy_experiment(code: str, distance: int, p: float, fraction: float, rounds: int | None = None) -> LossyExperiment:
     """A memory experiment in which `fraction` of the depolarising errors are losses that are noticed at once."""
-    plain = code_circuit(code, distance, distance, p)
+    rounds = distance if rounds is None else rounds
+    plain = code_circuit(code, distance, rounds, p)
     circuit = with_losses(plain, fraction)
     round_bits, rows, readouts = layout(circuit)
     many = plain.num_detectors
@@ -275,6 +290,6 @@ def lossy_experiment(code: str, distance: int, p: float, fraction: float) -> Los
     heralds: list[list[int]] = [[] for _ in range(circuit.num_measurements)]
     for measurement, edges in zip(herald_of, erasures.sites, strict=True):
         heralds[measurement] = edges
-    name = f"{code} d={distance} p={p:g} losses={fraction:g}"
+    name = f"{code} d={distance} p={p:g} losses={fraction:g}" + ("" if rounds == distance else f" rounds={rounds}")
     exp = Experiment(name, circuit, stim.DetectorErrorModel(), round_bits, rows[:many], readouts, heralds)
     return LossyExperiment(exp, erasures, herald_of)

@@ -30,17 +30,17 @@ class OtherCase(msgspec.Struct, frozen=True):
 
 
 FULL = [
-    OtherCase("colour", 5, 1e-3, 1500, 1500),
-    OtherCase("colour", 5, 3e-3, 1500, 1500),
-    OtherCase("colour", 7, 1e-3, 1500, 300),
-    OtherCase("bicycle", 6, 1e-2, 1500, 1500),
-    OtherCase("bicycle", 6, 2e-2, 1500, 1500),
-    OtherCase("bicycle", 12, 1e-2, 600, 600, "relay-bp"),
+    OtherCase("colour", 5, 1e-3, 1000, 1000),
+    OtherCase("colour", 5, 3e-3, 1000, 1000),
+    OtherCase("colour", 7, 1e-3, 1000, 300),
+    OtherCase("bicycle", 6, 1e-2, 1000, 1000),
+    OtherCase("bicycle", 6, 2e-2, 1000, 1000),
+    OtherCase("bicycle", 12, 1e-2, 500, 500, "relay-bp"),
 ]
 QUICK = [
-    OtherCase("colour", 5, 3e-3, 60, 60),
-    OtherCase("colour", 7, 1e-3, 40, 20),
-    OtherCase("bicycle", 6, 2e-2, 60, 60),
+    OtherCase("colour", 5, 3e-3, 40, 40),
+    OtherCase("colour", 7, 1e-3, 25, 10),
+    OtherCase("bicycle", 6, 2e-2, 40, 40),
 ]
 
 

@@ -108,7 +108,7 @@ class Service:
 
     def _seat(self, qubit: Qubit, others: int, running: bool = False) -> None:
         given, pace = qubit.settings, qubit.settings.pace
-        compiled, rows = compiled_of(given.kind, qubit.dem), qubit.warm()
+        compiled, rows = compiled_of(given.kind, qubit.dem, given.relay), qubit.warm()
         before = self._worked() if running else (0.0, 0.0)
         cost = _cost(qubit, compiled, rows, others * (compiled.bytes + WORKING_SET))
         measured = -1.0
@@ -123,7 +123,9 @@ class Service:
             place, port = self._host.add_udp(given.address, given.port, UDP_STRIDE, terms, seating)
             self._seats[given.name] = _Seat(qubit, given.kind, place, cost.share, port=port)
         else:
-            widest = -(-(104 + qubit.measurements // 8) // 64) * 64
+            # An outcome, for hardware that tells of losses, takes a byte.
+            payload = qubit.measurements if given.kind == "erasure" else qubit.measurements // 8
+            widest = -(-(104 + payload) // 64) * 64
             rings = _hot.Rings(given.slots, min(max(LEAST_STRIDE, widest), 4096), wakes=pace.spin_us >= 0)
             place = self._host.add(rings, terms, seating)
             self._seats[given.name] = _Seat(qubit, given.kind, place, cost.share, rings=rings)
@@ -213,7 +215,8 @@ class Service:
             self._seat(qubit, len(self._seats), running=True)
 
     def swap(self, name: str, dem: stim.DetectorErrorModel, kind: Kind | None = None) -> int:
-        """Build and warm a decoder of another model (new weights, say) and let it take over between two volumes.
+        """Build and warm a decoder of another model (new weights, say) and let it take over between two volumes, or two
+        rounds of a stream.
 
         Returns its epoch. Raises ValueError for a qubit that is not there, or a model of other detectors.
         """
@@ -228,23 +231,18 @@ class Service:
                     )
             qubit = msgspec.structs.replace(seat.qubit, dem=dem)
             kind = kind or seat.kind
-            epoch: int = (
-                self._swap_stream(seat, qubit, kind)
-                if qubit.stream
-                else self._host.swap(seat.place, compiled_of(kind, dem), qubit.warm())
-            )
+            epoch: int
+            if qubit.stream:
+                if kind != seat.kind:
+                    raise ValueError(f"{name} is a stream, decoded by {seat.kind}: only its weights change")
+                epoch = self._host.swap_stream(seat.place, _plan(qubit))
+            else:
+                if qubit.lost() != seat.qubit.lost():
+                    raise ValueError(f"the new model of {name} has other edges: losses would erase the wrong ones")
+                epoch = self._host.swap(seat.place, compiled_of(kind, dem, qubit.settings.relay), qubit.warm())
             self._host.collect(seat.place)
             seat.qubit, seat.kind = qubit, kind
             return epoch
-
-    def _swap_stream(self, seat: _Seat, qubit: Qubit, kind: Kind) -> int:
-        given = qubit.settings
-        if kind != "matching" or given.workers:
-            raise ValueError(
-                f"{given.name} is a stream: only weights of matching on the loop itself (workers = 0) change"
-            )
-        epoch: int = self._host.swap_stream(seat.place, model_of(qubit.dem), given.window, given.commit)
-        return epoch
 
     def _found(self, name: str) -> _Seat:
         if name not in self._seats:
@@ -298,13 +296,17 @@ def _lines(connection: socket.socket) -> Iterator[bytes]:
 
 
 def _seating(qubit: Qubit, compiled: Any, rows: Any) -> Any:
-    given = qubit.settings
     if qubit.stream is None:
         detectors = _hot.Detectors(qubit.measurements, qubit.detectors, odd=qubit.odd)
-        return _hot.seat_volumes(detectors, qubit.observables, compiled, rows)
-    return _hot.seat_stream(
-        *qubit.stream.compiled(), qubit.observables,
-        model=model_of(qubit.dem), window=given.window, commit=given.commit, workers=given.workers,
+        return _hot.seat_volumes(detectors, qubit.observables, compiled, rows, lost=qubit.lost())
+    return _hot.seat_stream(*qubit.stream.compiled(), qubit.observables, _plan(qubit))
+
+
+def _plan(qubit: Qubit) -> Any:
+    given = qubit.settings
+    return _hot.StreamPlan(
+        model_of(qubit.dem), given.window, given.commit, workers=given.workers, inner=given.kind, lost=qubit.lost(),
+        round_bits=qubit.experiment.round_bits if qubit.experiment else [],
     )  # fmt: skip
 
 

@@ -13,18 +13,34 @@ from msgspec import Meta
 from numpy.typing import NDArray
 
 from quarterdeck_realtime import _hot
-from quarterdeck_realtime.codes import StreamShape, circuit_experiment, stream_shape
+from quarterdeck_realtime.codes import Experiment, StreamShape, circuit_experiment, read_loss, stream_shape
 from quarterdeck_realtime.decoders.cudaq import read_cudaq
-from quarterdeck_realtime.hypergraph import hypergraph_of
+from quarterdeck_realtime.decoders.own import relay
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.profiles import PROFILES, Profile
 
-__all__ = ["HostSettings", "Kind", "Qubit", "QubitSettings", "compiled_of", "load"]
+__all__ = ["HostSettings", "Kind", "Qubit", "QubitSettings", "RelaySettings", "compiled_of", "load"]
 
 Kind = Literal["matching", "union-find", "lookup", "erasure", "relay", "null"]
 Name = Annotated[str, Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$")]
 Positive = Annotated[float, Meta(gt=0)]
 WARM_SHOTS = 200
+WINDOWED = ("matching", "union-find", "erasure")
+"""Kinds that decode windows of a stream."""
+
+
+class RelaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What `quarterdeck_realtime.decoders.own.relay` takes."""
+
+    iterations: int = 80
+    legs: int = 60
+    leg_iterations: int = 60
+    solutions: int = 3
+    more: int = 2
+    memory: float = 0.125
+    memories: tuple[float, float] = (-0.24, 0.66)
+    scaling: float = 1.0
+    seed: int = 0
 
 
 class QubitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -38,6 +54,7 @@ class QubitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
         window: In place of volumes the qubit has one stream of rounds without end, decoded in windows of so many rounds
             (usual are 2 code distances) that advance by `commit` (1 distance). `circuit` is a short stream, over rings.
         workers: Threads that decode windows side by side; 0: one window after the other, on the loop itself.
+        relay: Settings of kind `relay`: fewer legs bound what a volume may take.
     """
 
     name: Name
@@ -56,6 +73,7 @@ class QubitSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fi
     window: Annotated[int, Meta(ge=0)] = 0
     commit: Annotated[int, Meta(ge=0)] = 0
     workers: Annotated[int, Meta(ge=0, le=64)] = 0
+    relay: RelaySettings = RelaySettings()
 
     @property
     def pace(self) -> Profile:
@@ -99,6 +117,13 @@ class Qubit(msgspec.Struct, frozen=True):
     detectors: list[list[int]]
     stream: StreamShape | None = None
     odd: list[int] = []
+    experiment: Experiment | None = None  # of its circuit
+
+    def lost(self) -> list[list[int]]:
+        """For each measurement the edges that its loss (outcome 2) erases; none for kinds that cannot be told."""
+        if self.settings.kind != "erasure" or self.experiment is None:
+            return []
+        return read_loss(self.experiment, model_of(self.dem))
 
     @property
     def observables(self) -> int:
@@ -110,12 +135,13 @@ class Qubit(msgspec.Struct, frozen=True):
         return np.ascontiguousarray(events)
 
 
-def compiled_of(kind: Kind, dem: stim.DetectorErrorModel) -> Any:
-    """A decoder to be seated. Raises ValueError for a model that this kind cannot take."""
+def compiled_of(kind: Kind, dem: stim.DetectorErrorModel, settings: RelaySettings | None = None) -> Any:
+    """A decoder to be seated, of kind `relay` with these settings. Raises ValueError for a model that this kind cannot
+    take."""
     if kind == "null":
         return _hot.Null()
     if kind == "relay":
-        return _hot.Relay(hypergraph_of(dem))
+        return relay(dem, **msgspec.structs.asdict(settings or RelaySettings())).compiled
     model = model_of(dem)
     if kind == "erasure":
         return _hot.Erasure(model, [])  # the patch says which edges a loss erases
@@ -143,8 +169,10 @@ def _qubit(path: Path, given: QubitSettings) -> Qubit:
     where = f"{path}: qubit {given.name}"
     if bool(given.circuit) == bool(given.dem):
         raise ValueError(f"{where}: give either its circuit or its dem, the name of a file")
-    if given.window and (not given.circuit or given.link != "rings" or given.kind != "matching"):
-        raise ValueError(f"{where}: a stream (window) needs a circuit, link rings and kind matching")
+    if given.window and (not given.circuit or given.link != "rings" or given.kind not in WINDOWED):
+        raise ValueError(
+            f"{where}: a stream (window) needs a circuit, link rings and one of the kinds {', '.join(WINDOWED)}"
+        )
     if given.window and not 0 < given.commit < given.window:
         raise ValueError(
             f"{where}: windows of {given.window} rounds advance by 1 to {given.window - 1} rounds (commit)"
@@ -154,7 +182,7 @@ def _qubit(path: Path, given: QubitSettings) -> Qubit:
         if given.circuit:
             found = circuit_experiment(given.name, stim.Circuit.from_file(file), decompose=given.kind != "relay")
             shape = stream_shape(found) if given.window else None
-            return Qubit(given, found.dem, found.measurements, found.detectors, shape, found.odd)
+            return Qubit(given, found.dem, found.measurements, found.detectors, shape, found.odd, found)
         dem = stim.DetectorErrorModel.from_file(file)
         return Qubit(given, dem, dem.num_detectors, [[one] for one in range(dem.num_detectors)])
     except (OSError, ValueError, IndexError) as error:  # Stim raises IndexError for a file that is not there
@@ -165,14 +193,15 @@ def _cudaq(path: Path) -> tuple[HostSettings, list[Qubit]]:
     """Each decoder has an endpoint of its own, as in NVIDIA's decoding server."""
     qubits = []
     for one in read_cudaq(path):
-        if one.name not in ("matching", "union-find", "lookup"):
+        if one.name not in ("matching", "union-find", "lookup", "relay"):
             raise ValueError(
                 f"{path}: decoder {one.id} is of type {one.type}, which is '{one.name}' here: it cannot run hot; "
                 "use it offline with quarterdeck_realtime.decoders"
             )
         settings = QubitSettings(
-            name=f"decoder-{one.id}", dem=path.name, decoder=one.id, kind=msgspec.convert(one.name, Kind), link="udp"
-        )
+            name=f"decoder-{one.id}", dem=path.name, decoder=one.id, kind=msgspec.convert(one.name, Kind), link="udp",
+            relay=RelaySettings(**one.settings) if one.name == "relay" else RelaySettings(),
+        )  # fmt: skip
         rows = [list(row) for row in one.measurements]
         qubits.append(Qubit(settings, one.dem, max((max(row) + 1 for row in rows if row), default=0), rows))
     return HostSettings(name=path.stem, qubit=[qubit.settings for qubit in qubits]), qubits

@@ -20,6 +20,7 @@ public:
             losses.heralds[static_cast<size_t>(99 - i)] = {i};
         }
         ordered_.losses(losses);
+        stream_.losses({{0, 7}, {1, 49}, {59}});
         dispatcher_.add(2, ordered_);
     }
 
@@ -44,6 +45,9 @@ public:
         CHECK(strict_.erased.size() <= 3 * 100);
         for (const int32_t edge : strict_.erased)
             CHECK(edge >= 0 && edge <= 100);
+        if (!rounds_.lost.empty())
+            for (const int32_t site : rounds_.lost.back())
+                CHECK(site >= 0 && site < 120);
     }
 
     // The first two bytes of each piece tell how long it is and how much room its answer has.

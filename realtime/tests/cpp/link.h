@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cstring>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace link_test {
@@ -38,19 +39,28 @@ struct Recorder final : Decoder {
     }
 };
 
-// Commits every round at once.
+// Commits every round at once; keeps what it was told of losses.
 struct Counter final : StreamDecoder {
     Committed now;
-    std::vector<std::vector<int32_t>> rounds;
+    std::vector<std::vector<int32_t>> rounds, lost;
+    std::vector<int32_t> coming;
     bool closed = false;
     void begin() noexcept override {
         now = {};
         rounds.clear();
+        lost.clear();
+        coming.clear();
         closed = false;
+    }
+    bool erase(std::span<const int32_t> sites) noexcept override {
+        coming.insert(coming.end(), sites.begin(), sites.end());
+        return true;
     }
     Committed round(std::span<const int32_t> defects) noexcept override {
         rounds.emplace_back(defects.begin(), defects.end());
         std::sort(rounds.back().begin(), rounds.back().end());
+        std::sort(coming.begin(), coming.end());
+        lost.push_back(std::exchange(coming, {}));
         for (const int32_t defect : defects)
             now.observables ^= uint64_t{1} << defect % 8;
         now.rounds++;

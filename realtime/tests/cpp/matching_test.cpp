@@ -103,6 +103,18 @@ Answer decode(Decoder &decoder, std::span<const int32_t> defects) {
     return decoder.finish();
 }
 
+// A whole shot in one call says what begin, add and finish do, and leaves nothing behind.
+void check_whole(Decoder &decoder, const std::vector<int32_t> &defects, const Answer &answer) {
+    for (int twice = 0; twice < 2; twice++) {
+        const Answer whole = static_cast<MatchingDecoder &>(decoder).decode(defects);
+        CHECK(whole.quality == answer.quality);
+        if (whole.quality == Quality::failed)
+            continue;
+        CHECK(whole.observables == answer.observables);
+        CHECK(std::abs(whole.weight - answer.weight) < 1e-9);
+    }
+}
+
 // Each defect in exactly one pair; their paths flip what the answer says.
 void check_pairs(Decoder &decoder, std::vector<int32_t> defects, uint64_t observables) {
     std::vector<int32_t> paired;
@@ -149,10 +161,12 @@ void small_graphs() {
                 if (weight >= FAR) {
                     failed++;
                     CHECK(decoder->pairs().empty());
+                    check_whole(*decoder, defects, answer);
                     continue;
                 }
                 CHECK(std::abs(answer.weight - weight) <= 0.51 * unit * double(defects.size()) + 1e-9);
                 check_pairs(*decoder, defects, answer.observables);
+                check_whole(*decoder, defects, answer);
             }
         }
     }
@@ -175,6 +189,7 @@ void patches() {
                 CHECK(answer.quality == Quality::exact);
                 CHECK(std::abs(answer.weight - first.weight) < 1e-9);
                 check_pairs(*decoder, defects, answer.observables);
+                check_whole(*decoder, defects, answer);
             }
             CHECK(decode(*trio.decoders[2], defects).observables == first.observables);
         }

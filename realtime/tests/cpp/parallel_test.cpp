@@ -114,6 +114,119 @@ static void committed() {
     }
 }
 
+// Streams that are handed from decoder to decoder, at any round and while workers run, answer as one that is not; what is
+// committed only grows.
+static void adopting() {
+    const int32_t layers = 90;
+    const Model model = graphs::repetition(5, layers - 1, 0.02, 0.02, 0.005);
+    const ParallelWindows windows(model, {5, 6, 5}, matching), same(model, {5, 6, 5}, matching);
+    ParallelStream plain(windows, 0, 60);
+    std::mt19937_64 random(3);
+    int swaps = 0;
+    int flips = 0;
+    for (int i = 0; i < 150; i++) {
+        const auto ranks = graphs::by_layer(graphs::sample(model, random), 4, layers);
+        plain.begin();
+        for (int32_t t = 0; t < layers; t++)
+            CHECK(t + 1 < layers ? plain.add(ranks[t]) : plain.add_last(ranks[t]));
+        const uint64_t expected = plain.finish().observables;
+        flips += expected != 0;
+        const int32_t workers = i % 3;
+        auto now = std::make_unique<ParallelWindowStream>(windows, workers, 60);
+        std::vector<std::unique_ptr<ParallelWindowStream>> left;  // deleted later, as a host's control thread does
+        now->begin();
+        int64_t rounds = 0;
+        for (int32_t t = 0; t + 1 < layers; t++) {
+            if (random() % 12 == 0) {
+                auto fresh = std::make_unique<ParallelWindowStream>(swaps % 2 ? windows : same, workers, 60);
+                CHECK(fresh->adopts() && fresh->adopt(*now));
+                std::swap(now, fresh);
+                left.push_back(std::move(fresh));
+                swaps++;
+            }
+            const Committed so_far = now->round(ranks[t]);
+            CHECK(!so_far.failed && so_far.rounds >= rounds && so_far.rounds <= t + 1 && so_far.rounds % 11 == 0);
+            rounds = so_far.rounds;
+        }
+        const Committed all = now->close(ranks.back());
+        CHECK(!all.failed && all.rounds == layers && all.observables == expected);
+        if (i % 10 == 0) {  // what was adopted can be used again
+            for (auto &old : left) {
+                old->begin();
+                for (int32_t t = 0; t + 1 < layers; t++)
+                    old->round(ranks[t]);
+                CHECK(old->close(ranks.back()).observables == expected);
+            }
+        }
+    }
+    std::printf("adopted %d times, %d of 150 streams flip\n", swaps, flips);
+    CHECK(swaps > 500 && flips > 5);
+}
+
+// With other weights the answers are others, and still all corrections together explain all defects.
+static void adopting_others() {
+    Model model = graphs::repetition(9, 30, 0.03, 0.2, 0.05);
+    for (Edge &edge : model.edges) {
+        edge.observables = uint64_t{1} << edge.u % 8;
+        if (edge.v != BOUNDARY)
+            edge.observables ^= uint64_t{1} << edge.v % 8;
+    }
+    model.observables = 8;
+    Model other = model;
+    for (Edge &edge : other.edges)  // alike in all layers
+        edge.weight = 0.3 + static_cast<double>((edge.u % 8 * 7 + edge.v % 8 * 3 + 24) % 8);
+    const Layers layers(model);
+    std::mt19937_64 random(6);
+    for (const ParallelSettings settings : {ParallelSettings{1, 1, 1}, {3, 2, 1}, {2, 4, 3}}) {
+        const ParallelWindows windows(model, settings, union_find), heavier(other, settings, union_find);
+        for (int i = 0; i < 40; i++) {
+            const int32_t count = windows.least() + static_cast<int32_t>(random() % 80);
+            const graphs::Shot shot = graphs::sample(stretch(model, layers, count), random);
+            const auto ranks = graphs::by_layer(shot, 8, count);
+            uint64_t odd = 0;
+            for (const int32_t v : shot.defects)
+                odd ^= uint64_t{1} << v % 8;
+            auto now = std::make_unique<ParallelStream>(windows, 1, 0);
+            std::vector<std::unique_ptr<ParallelStream>> left;
+            for (int32_t t = 0; t < count; t++) {
+                if (t && random() % 10 == 0) {
+                    auto fresh = std::make_unique<ParallelStream>(left.size() % 2 ? windows : heavier, 1, 0);
+                    CHECK(fresh->adopt(*now));
+                    CHECK(fresh->layers() == now->layers() && fresh->committed().rounds >= 0);
+                    std::swap(now, fresh);
+                    left.push_back(std::move(fresh));
+                }
+                while (!(t + 1 < count ? now->add(ranks[t]) : now->add_last(ranks[t])))
+                    now->help();
+            }
+            CHECK(now->finish().observables == odd);
+        }
+    }
+}
+
+// Who may not take over says so, and nothing has changed.
+static void refusals() {
+    const Model model = graphs::repetition(5, 60, 0.02, 0.02);
+    const ParallelWindows windows(model, {5, 6, 5}, union_find), wider(model, {6, 6, 5}, union_find);
+    const ParallelWindows narrow(graphs::repetition(4, 60, 0.02, 0.02), {5, 6, 5}, union_find);
+    ParallelStream now(windows, 0, 60), stranger(wider, 0, 60), small(narrow, 0, 60), longer(windows, 0, 90);
+    for (int32_t t = 0; t < 40; t++)
+        now.add({});
+    CHECK(!stranger.adopt(now) && !small.adopt(now) && !longer.adopt(now));
+    ParallelStream fresh(windows, 0, 60);
+    CHECK(fresh.adopt(now) && fresh.committed().rounds == now.committed().rounds && fresh.committed().rounds > 0);
+    CHECK(now.add_last({}) && now.finish().quality == Quality::heuristic);
+    ParallelStream late(windows, 0, 60);
+    CHECK(!late.adopt(now));  // it has ended
+    ParallelWindowStream as_stream(windows, 0, 60);
+    class Other final : public StreamDecoder {
+        void begin() noexcept override {}
+        Committed round(std::span<const int32_t>) noexcept override { return {}; }
+        Committed close(std::span<const int32_t>) noexcept override { return {}; }
+    } another;
+    CHECK(!as_stream.adopt(another));
+}
+
 static void limits() {
     const Model model = graphs::repetition(5, 40, 0.02, 0.02);
     auto refusal = [](const Model &of, ParallelSettings settings) -> std::string {
@@ -155,5 +268,8 @@ int main() {
     accuracy(matching, Quality::exact);
     consistency();
     committed();
+    adopting();
+    adopting_others();
+    refusals();
     limits();
 }

@@ -319,6 +319,87 @@ static void streams() {
     CHECK(talk.enqueue(0, 1, "00000", ask::close).status == Status::bad_request);
 }
 
+// What a round lost is told before it, in whatever portions it came, as outcomes or as bits with heralds among them.
+static void stream_losses() {
+    std::mt19937_64 rng(8);
+    for (const int64_t width : {5, 64, 131}) {
+        const int64_t closing = 70;
+        const std::vector<std::vector<int64_t>> rows{{0, 1}}, reaching{{0, -width}};
+        const RoundShape shape{std::make_shared<Detectors>(width, rows), std::make_shared<Detectors>(width, reaching, width),
+                               std::make_shared<Detectors>(closing, reaching, width)};
+        Counter decoder;
+        StreamPatch patch(shape, 8, decoder);
+        const Heralds heralds{{0, 4}, {static_cast<int32_t>(width) - 1, 1}, {69, 3}};
+        patch.losses(heralds);
+        Dispatcher dispatcher;
+        dispatcher.add(0, patch);
+        Talk talk{dispatcher};
+        uint64_t erased = 0;
+        for (int lap = 0; lap < 4; lap++) {
+            const int64_t rounds = 1 + static_cast<int64_t>(rng() % 300);
+            std::vector<uint8_t> all(static_cast<size_t>(rounds * width + closing));
+            const uint64_t seldom = lap == 3 ? 1'000'000'000 : 1 + rng() % 40;
+            for (uint8_t &outcome : all)
+                outcome = rng() % seldom == 0 ? 2 : static_cast<uint8_t>(rng() % 2);
+            int64_t counter = 0;
+            const auto send = [&](size_t from, size_t many, uint8_t flags) {
+                if (rng() % 3) {
+                    CHECK(talk.outcomes(0, counter++, {all.begin() + from, all.begin() + from + many}, flags).status ==
+                          Status::ok);
+                    return;
+                }
+                std::string bits;
+                for (size_t i = from; i < from + many; i++) {
+                    all[i] &= 1;  // a bit cannot tell
+                    bits += all[i] ? '1' : '0';
+                }
+                CHECK(talk.enqueue(0, counter++, bits, flags).status == Status::ok);
+            };
+            const auto end = static_cast<size_t>(rounds * width);
+            for (size_t sent = 0; sent < end;) {
+                const size_t piece = std::min(end - sent, 1 + rng() % static_cast<size_t>(3 * width));
+                send(sent, piece, 0);
+                sent += piece;
+            }
+            send(end, static_cast<size_t>(closing), ask::close);
+            CHECK(decoder.lost.size() == static_cast<size_t>(rounds) + 1);
+            for (int64_t round = 0; round <= rounds; round++) {
+                Numbers expected;
+                const auto &telling = round == rounds ? heralds.last : round ? heralds.steady : heralds.first;
+                for (int32_t m = 0; m < (round == rounds ? closing : width); m++) {
+                    const uint8_t outcome = all[static_cast<size_t>(round * width + m)];
+                    if (outcome == 2)
+                        expected.push_back(2 * m);
+                    if (outcome == 1 && std::count(telling.begin(), telling.end(), m))
+                        expected.push_back(2 * m + 1);
+                }
+                erased += expected.size();
+                CHECK(decoder.lost[static_cast<size_t>(round)] == expected);
+            }
+            CHECK(patch.stats().erased == erased);
+        }
+    }
+    // A decoder that cannot be told, and heralds that are not there.
+    class Deaf final : public StreamDecoder {
+        void begin() noexcept override {}
+        Committed round(std::span<const int32_t>) noexcept override { return {}; }
+        Committed close(std::span<const int32_t>) noexcept override { return {}; }
+    } deaf;
+    Counter decoder;
+    const auto detectors = std::make_shared<Detectors>(3, std::vector<std::vector<int64_t>>{{0}});
+    const RoundShape shape{detectors, detectors, detectors};
+    StreamPatch unheard(shape, 1, deaf), heard(shape, 1, decoder);
+    const auto refused = [](StreamPatch &patch, const Heralds &heralds) {
+        try {
+            patch.losses(heralds);
+        } catch (const std::invalid_argument &) {
+            return true;
+        }
+        return false;
+    };
+    CHECK(refused(unheard, {}) && refused(heard, {{}, {3}, {}}) && refused(heard, {{-1}, {}, {}}) && !refused(heard, {}));
+}
+
 int main() {
     volumes();
     latches();
@@ -328,4 +409,5 @@ int main() {
     gaps();
     batches();
     streams();
+    stream_losses();
 }

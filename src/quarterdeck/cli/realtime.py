@@ -101,7 +101,8 @@ def swap(
     qubit: Annotated[str, typer.Argument(metavar="QUBIT", help="Which logical qubit.")],
     dem: Annotated[Path, typer.Argument(metavar="FILE", help="Stim's detector error model with the new weights.")],
     kind: Annotated[
-        Literal["matching", "union-find", "lookup", "erasure"] | None, typer.Option(help="Another kind of decoder.")
+        Literal["matching", "union-find", "lookup", "erasure", "relay"] | None,
+        typer.Option(help="Another kind of decoder."),
     ] = None,
     socket: Annotated[
         Path | None, typer.Option(metavar="FILE", help="The host's socket, if not the usual one.")

@@ -64,28 +64,32 @@ def _qldpc(kind: Located, arguments: Arguments) -> Choice:
 
 
 def _relay(kind: Located, arguments: Arguments) -> Choice:
+    """Its legs go on until so many have converged, however long that takes, and so do ours."""
+    legs = 300
     settings: dict[str, Any] = {}
     if "max_iterations" in arguments:
-        settings["set_max_iter"] = arguments["max_iterations"].integer(1)
+        settings["leg_iterations"] = arguments["max_iterations"].integer(1)
     if "gamma0" in arguments:
-        settings["gamma0"] = arguments["gamma0"].real()
+        settings["memory"] = arguments["gamma0"].real()
     if "gamma_dist" in arguments:
         ends = [item.real() for item in arguments["gamma_dist"].items()]
         if len(ends) != 2:
             arguments["gamma_dist"].refuse(f"has {len(ends)} numbers: it is the ends of an interval")
-        settings["gamma_dist_interval"] = (ends[0], ends[1])
+        settings["memories"] = (ends[0], ends[1])
     if "srelay_config" in arguments:
         relay = arguments["srelay_config"].fields([], ["pre_iter", "num_sets", "stopping_criterion", "stop_nconv"])
-        settings |= {name: relay[name].integer() for name in ("pre_iter", "num_sets", "stop_nconv") if name in relay}
+        if "pre_iter" in relay:
+            settings["iterations"] = relay["pre_iter"].integer(1)
+        legs = relay["num_sets"].integer() if "num_sets" in relay else legs
+        solutions = relay["stop_nconv"].integer(1) if "stop_nconv" in relay else 1
         if "stopping_criterion" in relay:
             wanted = relay["stopping_criterion"].text().lower()
             if wanted not in ("all", "firstconv", "nconv"):
                 relay["stopping_criterion"].refuse(f"is '{wanted}': there are All, FirstConv and NConv")
-            settings["stopping_criterion"] = "all" if wanted == "all" else "nconv"
-            if wanted == "firstconv":
-                settings["stop_nconv"] = 1
+            solutions = {"all": legs + 1, "firstconv": 1}.get(wanted, solutions)
+        settings["solutions"] = solutions
     used = frozenset({"bp_method", "max_iterations", "gamma0", "gamma_dist", "srelay_config"})
-    return Choice(name="relay-bp", settings=settings, used=used)
+    return Choice(name="relay", settings={"solutions": 1, "legs": legs, "more": legs, **settings}, used=used)
 
 
 def _sliding(kind: Located, arguments: Arguments) -> Choice:

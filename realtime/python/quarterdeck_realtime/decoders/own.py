@@ -12,8 +12,8 @@ import stim
 from numpy.typing import NDArray
 
 from quarterdeck_realtime._hot import Compiled, Lookup, Matching, Parallel, Relay, UnionFind, Windowed
+from quarterdeck_realtime.decoders.hypergraph import Mechanisms, hypergraph_of
 from quarterdeck_realtime.decoders.protocol import Bools, checked
-from quarterdeck_realtime.hypergraph import Mechanisms, hypergraph_of
 from quarterdeck_realtime.model import Model, model_of
 
 __all__ = ["Decoded", "OwnDecoder", "lookup", "matching", "parallel", "relay", "union_find", "windows"]
@@ -97,7 +97,7 @@ def lookup(dem: stim.DetectorErrorModel, *, classes: bool = False, largest: int 
 def windows(dem: stim.DetectorErrorModel, *, window: int, commit: int, inner: str = "matching") -> OwnDecoder:
     """Sliding windows of `window` rounds that advance by `commit` rounds; usual are 2 and 1 code distances.
 
-    `inner` decodes a window: 'matching' or 'union-find'.
+    `inner` decodes a window: 'matching', 'union-find' or 'erasure'.
     """
     return OwnDecoder.of(model_of(dem), Windowed, window, commit, inner)
 
@@ -107,7 +107,8 @@ def parallel(
 ) -> OwnDecoder:
     """Windows side by side on `workers` threads: cores of `core` rounds, with `buffer` rounds around, and gaps.
 
-    A gap is `gap` rounds; usual are 1 code distance each. `inner` decodes a window: 'matching' or 'union-find'.
+    A gap is `gap` rounds; usual are 1 code distance each. `inner` decodes a window: 'matching',
+    'union-find' or 'erasure'.
     """
     model = model_of(dem)
     made = OwnDecoder(model, Parallel(model, core, gap, buffer, inner), workers=workers)
@@ -122,6 +123,7 @@ def relay(
     legs: int = 60,
     leg_iterations: int = 60,
     solutions: int = 3,
+    more: int = 2,
     memory: float = 0.125,
     memories: tuple[float, float] = (-0.24, 0.66),
     scaling: float = 1.0,
@@ -132,12 +134,13 @@ def relay(
 
     The first leg has at most `iterations`, and all errors share its `memory`. Where it does not converge, up to `legs`
     further ones of `leg_iterations` follow, with random memories of each error from the interval `memories`, by `seed`.
-    The answer is the lightest of the first `solutions` that legs converge to, or the first that is proven to be the
-    lightest of all; a shot on which none converges has no answer. `scaling` multiplies check messages; 0: 1 - 2^-t in
-    iteration t of a leg. `vectors`: whether AVX2 may be used; the answers are the same.
+    The answer is the lightest of the first `solutions` that legs converge to, in at most `more` legs after the first
+    that does, or one that is proven to be the lightest of all; a shot on which no leg converges has no answer.
+    `scaling` multiplies check messages; 0: 1 - 2^-t in iteration t of a leg. `vectors`: whether AVX2 may be used; the
+    answers are the same.
     """
     settings = {"iterations": iterations, "legs": legs, "leg_iterations": leg_iterations, "solutions": solutions}
     return OwnDecoder.of(
-        hypergraph_of(dem), Relay, **settings, memory=memory, memories=memories, scaling=scaling, seed=seed,
+        hypergraph_of(dem), Relay, **settings, more=more, memory=memory, memories=memories, scaling=scaling, seed=seed,
         vectors=vectors,
     )  # fmt: skip
