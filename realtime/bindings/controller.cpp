@@ -3,10 +3,12 @@
 #include <nanobind/nanobind.h>
 #include <nanobind/ndarray.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/variant.h>
 #include <nanobind/stl/vector.h>
 
 #include <exception>
 #include <thread>
+#include <variant>
 
 #include "machine.h"
 
@@ -50,13 +52,32 @@ nb::dict tally_dict(const Tally &tally) {
     return told;
 }
 
+// Where a feed goes: rings, or a UDP endpoint.
+struct UdpEnd {
+    std::string host;
+    uint16_t port;
+    uint32_t stride;
+};
+using Link = std::variant<const qdeck::RingFile *, const UdpEnd *>;
+
+std::unique_ptr<qdeck::Wire> wire_of(const Link &link) {
+    if (const auto *udp = std::get_if<const UdpEnd *>(&link))
+        return std::make_unique<qdeck::UdpWire>((*udp)->host, (*udp)->port, (*udp)->stride);
+    const qdeck::RingFile &rings = *std::get<const qdeck::RingFile *>(link);
+    return std::make_unique<qdeck::RingWire>(rings.producer(qdeck::Way::up), rings.consumer(qdeck::Way::down));
+}
+
 }  // namespace
 
 void bind_controller(nb::module_ &m) {
+    nb::class_<UdpEnd>(m, "UdpEnd", "A host's UDP endpoint, for a controller.")
+        .def("__init__", [](UdpEnd *self, std::string host, uint16_t port, uint32_t stride) {
+            new (self) UdpEnd{std::move(host), port, stride};
+        }, "host"_a, "port"_a, "stride"_a);
     nb::class_<Controller>(m, "Controller", "An emulated controller: publishes sampled rounds at a cadence, takes the answers.")
         .def("__init__", [](Controller *self, int64_t cycle_ns, int64_t budget_ns, int policy, bool plain, int64_t warm_shots,
                             int64_t pause_every_shots, int64_t pause_ns, int64_t swap_every_shots,
-                            int64_t timeout_ns, int64_t gap_ns, int64_t nap_ns) {
+                            int64_t timeout_ns, int64_t gap_ns, int64_t nap_ns, int64_t forget_ns) {
             if (policy < 0 || policy > 2) throw std::invalid_argument("a policy is 0 (wait), 1 (idle) or 2 (defer)");
             qdeck::Pace pace;
             pace.cycle_ns = cycle_ns;
@@ -70,11 +91,12 @@ void bind_controller(nb::module_ &m) {
             pace.timeout_ns = timeout_ns;
             pace.gap_ns = gap_ns;
             pace.nap_ns = nap_ns;
+            pace.forget_ns = forget_ns;
             new (self) Controller(pace);
         }, nb::kw_only(), "cycle_ns"_a, "budget_ns"_a, "policy"_a = 0, "plain"_a = false, "warm_shots"_a = 200,
              "pause_every_shots"_a = 0, "pause_ns"_a = 0,
-             "swap_every_shots"_a = 0, "timeout_ns"_a = 20'000'000'000, "gap_ns"_a = 2'000, "nap_ns"_a = 0)
-        .def("add", [](Controller &self, const qdeck::RingFile &rings, int64_t decoder, std::vector<uint32_t> round_bits,
+             "swap_every_shots"_a = 0, "timeout_ns"_a = 20'000'000'000, "gap_ns"_a = 2'000, "nap_ns"_a = 0, "forget_ns"_a = 0)
+        .def("add", [](Controller &self, const Link &link, int64_t decoder, std::vector<uint32_t> round_bits,
                        const Bits &bits, int32_t observables, int64_t laps, int64_t phase_ns, const Masks &expected,
                        const Masks &actual, bool stream, const std::vector<uint8_t> &closing, uint32_t closing_bits,
                        bool outcomes) {
@@ -93,8 +115,8 @@ void bind_controller(nb::module_ &m) {
             feed.closing_bits = closing_bits;
             feed.bits.insert(feed.bits.end(), closing.begin(), closing.end());
             feed.actual.assign(actual.data(), actual.data() + actual.size());
-            self.add(std::move(feed), rings.producer(qdeck::Way::up), rings.consumer(qdeck::Way::down));
-        }, "rings"_a, nb::kw_only(), "decoder"_a, "round_bits"_a, "bits"_a, "observables"_a, "laps"_a = 1, "phase_ns"_a = 0,
+            self.add(std::move(feed), wire_of(link));
+        }, "link"_a, nb::kw_only(), "decoder"_a, "round_bits"_a, "bits"_a, "observables"_a, "laps"_a = 1, "phase_ns"_a = 0,
              "expected"_a, "actual"_a, "stream"_a = false, "closing"_a = std::vector<uint8_t>{}, "closing_bits"_a = 0,
              "outcomes"_a = false,
              "A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty. "

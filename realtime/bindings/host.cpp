@@ -5,6 +5,7 @@
 #include <nanobind/stl/pair.h>
 #include <nanobind/stl/shared_ptr.h>
 #include <nanobind/stl/string.h>
+#include <nanobind/stl/tuple.h>
 #include <nanobind/stl/vector.h>
 
 #include <algorithm>
@@ -39,20 +40,6 @@ qdeck::Defects defects_of(const Rows &rows) {
         for (size_t detector = 0; detector < rows.shape(1); detector++)
             if (rows(shot, detector)) shots[shot].push_back(static_cast<int32_t>(detector));
     return shots;
-}
-
-// The compiled decoder is Python's: its reference is given back when the loop's last decoder of it is deleted.
-std::unique_ptr<qdeck::Loaded> load(const std::shared_ptr<Compiled> &compiled, const qdeck::Defects &shots, int64_t warm_ns) {
-    auto loaded = std::make_unique<qdeck::Loaded>();
-    loaded->decoder = compiled->decoder();
-    loaded->keeps = compiled;
-    qdeck::warm(*loaded->decoder, shots, warm_ns);
-    // Large volumes and usual ones take different ways through a decoder.
-    qdeck::Defects sorted = shots;
-    std::sort(sorted.begin(), sorted.end(), [](const auto &a, const auto &b) { return a.size() > b.size(); });
-    for (const size_t part : {size_t{0}, sorted.size() / 8, sorted.size() / 2})
-        if (part < sorted.size()) loaded->samples.push_back(sorted[part]);
-    return loaded;
 }
 
 // How a stream is to be decoded: with which weights, in which windows, and what losses erase.
@@ -149,7 +136,7 @@ void bind_host(nb::module_ &m) {
                              std::vector<std::vector<int32_t>> heralds) {
         const qdeck::Defects defects = defects_of(shots);
         nb::gil_scoped_release release;
-        return qdeck::seat_volumes(std::move(detectors), observables, load(compiled, defects, warm_ns),
+        return qdeck::seat_volumes(std::move(detectors), observables, qdeck::load(compiled, defects, warm_ns),
                                    {std::move(lost), std::move(heralds)});
     }, "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, nb::kw_only(), "warm_ns"_a = 2'000'000,
           "lost"_a = nb::list(), "heralds"_a = nb::list(),
@@ -194,13 +181,13 @@ void bind_host(nb::module_ &m) {
         .def("swap", [](Host &self, int32_t place, std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
             const qdeck::Defects defects = defects_of(shots);
             nb::gil_scoped_release release;
-            return self.slot(place).offer(load(compiled, defects, warm_ns));
+            return self.slot(place).offer(qdeck::load(compiled, defects, warm_ns));
         }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Build and warm a decoder here, on this thread, and offer it; the epoch from which it answers.")
         .def("stage", [](Host &self, int32_t place, std::shared_ptr<Compiled> compiled, const Rows &shots, int64_t warm_ns) {
             const qdeck::Defects defects = defects_of(shots);
             nb::gil_scoped_release release;
-            return self.slot(place).stage(load(compiled, defects, warm_ns));
+            return self.slot(place).stage(qdeck::load(compiled, defects, warm_ns));
         }, "place"_a, "compiled"_a, "shots"_a, "warm_ns"_a = 2'000'000,
              "Like `swap`, but it takes over when the controller asks for it; False if too many wait already.")
         .def("swap_stream", [](Host &self, int32_t place, const Plan &plan) {
@@ -243,18 +230,13 @@ void bind_host(nb::module_ &m) {
         return told;
     }, "for_ns"_a, "wishes"_a, "Spin on a thread of its own and tell what the machine took from it.");
 
-    m.def("measure", [](std::shared_ptr<Detectors> detectors, int32_t observables, std::shared_ptr<Compiled> compiled,
-                        const Rows &shots, const std::vector<uint32_t> &round_bits, const Frames &frames, size_t flush) {
-        const qdeck::Defects defects = defects_of(shots);
-        qdeck::Cost cost;
-        {
-            nb::gil_scoped_release release;
-            cost = qdeck::measure(detectors, observables, load(compiled, defects, 2'000'000), round_bits,
-                                  {frames.data(), frames.size()}, flush);
-        }
-        return nb::make_tuple(cost.round_ns, cost.last_ns, cost.last_p99_ns, cost.rounds);
-    }, "detectors"_a, "observables"_a, "compiled"_a, "shots"_a, "round_bits"_a, "frames"_a, "flush"_a = 0,
-          "(mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) of a patch on this thread.");
+    m.def("measure", [](qdeck::Seating &seating, const std::vector<uint32_t> &round_bits, const Frames &frames, size_t others) {
+        nb::gil_scoped_release release;
+        const qdeck::Cost cost = qdeck::measure(std::move(seating), round_bits, {frames.data(), frames.size()}, others);
+        return std::tuple(cost.round_ns, cost.last_ns, cost.last_p99_ns, cost.rounds);
+    }, "seating"_a, "round_bits"_a, "frames"_a, "others"_a = 0,
+          "(mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) that a host's loop works for a "
+          "qubit of volumes, tried on this thread beside tenants that work with `others` bytes. The seating is used up.");
     m.def("refusal", [](const std::vector<nb::tuple> &tenants, const nb::tuple &candidate, double share, double together,
                         double measured) {
         const auto tenant = [](const nb::tuple &row) {

@@ -7,8 +7,10 @@
 #include <string>
 #include <vector>
 
+#include "decoder.h"
 #include "detectors.h"
 #include "histogram.h"
+#include "host.h"
 #include "model.h"
 #include "swap.h"
 
@@ -24,7 +26,10 @@ void warm(Decoder &decoder, const Defects &shots, int64_t for_ns) noexcept;
 // adopt another one; its workers are awake.
 void warm(StreamDecoder &stream, const Model &volume, int64_t for_ns);
 
-// Of one patch, in nanoseconds of the loop.
+// A decoder of this model, warm, with those shots as samples that have the most defects.
+std::unique_ptr<Loaded> load(std::shared_ptr<const Compiled> compiled, Defects shots, int64_t warm_ns);
+
+// Of one patch, in nanoseconds that the loop works (`LedgerHead::work_ns`).
 struct Cost {
     double round_ns = 0;      // mean, of an enqueue that ends no volume
     double last_ns = 0;       // mean, of the one that does, with its decoding
@@ -36,11 +41,11 @@ struct Cost {
     }
 };
 
-// Runs frames of these measurements (as a controller's feed has them) through a patch of their own, on this thread.
-// Throws std::invalid_argument if they are not what the detectors expect. `flush` bytes are touched before each frame:
-// on a host with many patches, another one's data is in the caches.
-Cost measure(std::shared_ptr<const Detectors> detectors, int32_t observables, std::unique_ptr<Loaded> loaded,
-             const std::vector<uint32_t> &round_bits, std::span<const uint8_t> bits, size_t flush = 0);
+// Runs frames of these measurements (as a controller's feed has them) through rings and a host's loop of their own, on this
+// thread. Throws std::invalid_argument if they are not volumes of this qubit. `others`: bytes that the other tenants of the
+// host work with; as many, but at most 2 MiB of them, are touched before each frame, for on a full host somebody else's
+// data is in the caches.
+Cost measure(Seating seating, const std::vector<uint32_t> &round_bits, std::span<const uint8_t> bits, size_t others = 0);
 
 struct Tenant {
     Cost cost;

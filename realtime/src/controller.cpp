@@ -16,8 +16,7 @@ static constexpr uint32_t GREETING = UINT32_MAX, SWAP = UINT32_MAX - 1;  // requ
 
 struct Controller::Line {
     Feed feed;
-    Producer up;
-    Consumer down;
+    std::unique_ptr<Wire> wire;
     Tally tally;
     size_t volume_bytes;
 
@@ -38,8 +37,8 @@ struct Controller::Line {
     std::vector<Outstanding> kept = std::vector<Outstanding>(KEPT);
     int64_t oldest = 0;    // the first volume without an answer
 
-    Line(Feed fed, Producer producer, Consumer consumer)
-        : feed(std::move(fed)), up(std::move(producer)), down(std::move(consumer)), volume_bytes(feed.volume_bytes()) {
+    Line(Feed fed, std::unique_ptr<Wire> link)
+        : feed(std::move(fed)), wire(std::move(link)), volume_bytes(feed.volume_bytes()) {
         const size_t all = static_cast<size_t>(volumes());
         tally.reaction_ns.assign(all, NO_REACTION);
         tally.corrections.assign(all, 0);
@@ -86,14 +85,18 @@ Controller::Controller(const Pace &pace) : pace_(pace) {
 Controller::~Controller() = default;
 
 void Controller::add(Feed feed, Producer up, Consumer down) {
+    add(std::move(feed), std::make_unique<RingWire>(std::move(up), std::move(down)));
+}
+
+void Controller::add(Feed feed, std::unique_ptr<Wire> wire) {
     feed.check();
     uint32_t widest = feed.closing_bits;
     for (const uint32_t many : feed.round_bits) widest = std::max(widest, many);
     const size_t frame = HEADER_BYTES + 32 + feed.bytes_of(widest) + EXTENSION_BYTES;  // 32: what an enqueue says itself
-    if (frame > up.capacity())
-        throw std::invalid_argument("a feed's rounds need frames of " + std::to_string(frame) + " bytes, the ring has " +
-                                    std::to_string(up.capacity()) + ": make its slots wider");
-    lines_.push_back(std::make_unique<Line>(std::move(feed), std::move(up), std::move(down)));
+    if (frame > wire->capacity())
+        throw std::invalid_argument("a feed's rounds need frames of " + std::to_string(frame) + " bytes, the link has " +
+                                    std::to_string(wire->capacity()) + ": make its slots wider");
+    lines_.push_back(std::make_unique<Line>(std::move(feed), std::move(wire)));
 }
 
 const Tally &Controller::tally(size_t feed) const noexcept { return lines_[feed]->tally; }
@@ -117,7 +120,7 @@ static void sleep_until(int64_t until_ns) noexcept {
 
 void Controller::drain(Line &line) noexcept {
     bool there = false;
-    for (Bytes frame = line.down.peek(there); there; frame = line.down.peek(there)) {
+    for (Bytes frame = line.wire->peek(there); there; frame = line.wire->peek(there)) {
         const int64_t now = look();
         answered_ns_ = now;
         Response response;
@@ -162,8 +165,17 @@ void Controller::drain(Line &line) noexcept {
             }
             line.oldest++;
         }
-        line.down.pop();
+        line.wire->pop();
     }
+}
+
+// Gives up on the volume that waits for its answer, if it has for long: on links that lose frames.
+void Controller::forget(Line &line) noexcept {
+    if (!pace_.forget_ns || pace_.dialect != Dialect::push || !line.unread || line.oldest == line.volume) return;
+    if (looked_ns_ - line.kept[static_cast<size_t>(line.oldest) % KEPT].published_ns < pace_.forget_ns) return;
+    line.oldest++;
+    line.unread--;
+    outstanding_--;
 }
 
 void Controller::expect(Line &line) noexcept {
@@ -182,6 +194,7 @@ void Controller::drain_all() noexcept {
     for (size_t i = 0; i < waiting_.size();) {
         Line &line = *waiting_[i];
         drain(line);
+        forget(line);
         if (line.unread) {
             i++;
         } else {
@@ -206,9 +219,9 @@ void Controller::publish(Line &line) noexcept {
     if (push && !line.feed.endless) flags |= last ? ask::quiet | ask::push | ask::tell : ask::quiet;
     if (push && line.feed.endless) flags |= closing ? ask::push | ask::tell : ask::tell;
     if (closing || (last && line.feed.stream && !line.feed.endless)) flags |= ask::close;
-    const Room room = line.up.reserve();
+    const Room room = line.wire->reserve();
     const int64_t now = look();
-    line.up.publish(write_enqueue(room, static_cast<uint32_t>(counter), static_cast<uint64_t>(now), enqueue, flags,
+    line.wire->publish(write_enqueue(room, static_cast<uint32_t>(counter), static_cast<uint64_t>(now), enqueue, flags,
                                   line.feed.outcomes));
     const int64_t late = now - line.next_ns, stalled = lost_ns_ - line.lost_ns;
     line.tally.slipped += late > pace_.cycle_ns / 2;
@@ -227,9 +240,9 @@ void Controller::publish(Line &line) noexcept {
     line.kept[static_cast<size_t>(line.volume) % KEPT] = {now, lost_ns_};
     if (!push) {
         const Get get{line.feed.decoder, line.feed.observables, false};
-        while (line.up.reserve().empty()) drain(line);
+        while (line.wire->reserve().empty()) drain(line);
         const uint8_t told = ask::tell;
-        line.up.publish(write_get(line.up.reserve(), static_cast<uint32_t>(counter + 1), static_cast<uint64_t>(now), get, told));
+        line.wire->publish(write_get(line.wire->reserve(), static_cast<uint32_t>(counter + 1), static_cast<uint64_t>(now), get, told));
     }
     expect(line);
     line.round = line.at = 0;
@@ -244,7 +257,7 @@ void Controller::greet(Line &line, bool reset) noexcept {
     uint8_t payload[8];
     std::memcpy(payload, &line.feed.decoder, sizeof payload);
     const Function function = reset ? Function::reset_decoder : Function::heartbeat;
-    line.up.publish(write_request(line.up.reserve(), static_cast<uint32_t>(function), GREETING,
+    line.wire->publish(write_request(line.wire->reserve(), static_cast<uint32_t>(function), GREETING,
                                   static_cast<uint64_t>(now_ns()), payload));
     expect(line);
     looked_ns_ = answered_ns_ = now_ns();
@@ -256,18 +269,18 @@ void Controller::greet(Line &line, bool reset) noexcept {
 }
 
 void Controller::unlatch(Line &line) noexcept {
-    line.up.publish(write_reset(line.up.reserve(), GREETING, static_cast<uint64_t>(now_ns()), line.feed.decoder));
+    line.wire->publish(write_reset(line.wire->reserve(), GREETING, static_cast<uint64_t>(now_ns()), line.feed.decoder));
     expect(line);
     line.latched = false;
-    while (line.up.reserve().empty()) drain(line);
+    while (line.wire->reserve().empty()) drain(line);
 }
 
 void Controller::ask_for_swap(Line &line) noexcept {
-    const Room room = line.up.reserve();
+    const Room room = line.wire->reserve();
     if (room.empty()) return;
     uint8_t payload[16] = {};
     std::memcpy(payload, &line.feed.decoder, 8);
-    line.up.publish(write_request(room, static_cast<uint32_t>(Function::swap_decoder), SWAP, static_cast<uint64_t>(now_ns()),
+    line.wire->publish(write_request(room, static_cast<uint32_t>(Function::swap_decoder), SWAP, static_cast<uint64_t>(now_ns()),
                                   payload));
     expect(line);
 }
@@ -358,7 +371,7 @@ void Controller::run(const std::atomic<bool> *stop) {
                 patient();
                 continue;
             }
-            for (bool counted = false; line.up.reserve().empty(); counted = true) {
+            for (bool counted = false; line.wire->reserve().empty(); counted = true) {
                 if (!counted) line.tally.full++;
                 drain_all();
                 look();

@@ -1,7 +1,7 @@
 // An emulated controller: publishes rounds of measurements that were sampled beforehand at a steady cadence, takes the
 // answers, and measures the reaction: answer seen minus last round published, both by its own clock.
 //
-// One thread drives any number of logical qubits ("feeds"), each over rings of its own. It is no model of electronics: it
+// One thread drives any number of logical qubits ("feeds"), each over a link of its own. It is no model of electronics: it
 // is the other end of the link, with its own stalls measured.
 #pragma once
 
@@ -13,7 +13,7 @@
 #include <vector>
 
 #include "histogram.h"
-#include "ring.h"
+#include "wire.h"
 
 namespace qdeck {
 
@@ -38,6 +38,7 @@ struct Pace {
     int64_t pause_every_shots = 0;     // of each feed; 0: never
     int64_t pause_ns = 0;              // sleep that long then, so that the kernel need not take the core
     int64_t swap_every_shots = 0;      // ask for the next staged decoder in the middle of every so-manieth volume; 0: never
+    int64_t forget_ns = 0;             // a volume without an answer for that long is lost; 0: never, for links that lose none
     int64_t timeout_ns = 20'000'000'000;  // without any answer: the run ends with an error
     int64_t gap_ns = 2'000;            // a longer time between two looks at the clock was taken by the machine; the clock of
                                        // a lone feed stands still meanwhile
@@ -101,6 +102,7 @@ public:
     Controller &operator=(const Controller &) = delete;
     ~Controller();
     // Throws std::invalid_argument. A feed's phase may be longer than a cycle: its volumes then begin some rounds later.
+    void add(Feed feed, std::unique_ptr<Wire> wire);
     void add(Feed feed, Producer up, Consumer down);
     // Until all shots are answered, or `stop`. Throws std::runtime_error when no answer comes any more.
     void run(const std::atomic<bool> *stop = nullptr);
@@ -119,6 +121,7 @@ private:
     void publish(Line &line) noexcept;
     void expect(Line &line) noexcept;
     void drain(Line &line) noexcept;
+    void forget(Line &line) noexcept;
     void drain_all() noexcept;
     void greet(Line &line, bool reset) noexcept;
     void unlatch(Line &line) noexcept;

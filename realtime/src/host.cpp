@@ -328,7 +328,8 @@ bool Host::serve(Channel &channel) noexcept {
             channel.link->receive(there);
             if (!there) {
                 join(channel);
-                examine();
+                // The next volume has just begun, or not yet: a short delay is made up for long before it ends.
+                if (!examine()) seat->seating.probe->rehearse(seat->seating.budget_ns / 4);
             }
             looked_ns_ = now_ns();
         } else {

@@ -73,6 +73,9 @@ public:
     // What was published before is answered first.
     void stop();
     bool running() const noexcept { return thread_.joinable(); }
+    // What the loop does without end, once, on the calling thread and not while the loop runs: look at all links and answer
+    // what is there. For measuring it; true if there was something.
+    bool step() noexcept { return sweep(); }
     const Granted &granted() const noexcept { return granted_; }
 
     Ledger &ledger() noexcept { return ledger_; }

@@ -6,6 +6,12 @@
 
 namespace qdeck {
 
+static void run(Decoder &decoder, std::span<const int32_t> defects) noexcept {
+    decoder.begin();
+    decoder.add(defects);
+    decoder.finish();
+}
+
 VolumeProbe::VolumeProbe(std::unique_ptr<Loaded> first, size_t most_defects)
     : Probe(std::move(first)), live_(slot_.current().decoder.get()), defects_(most_defects) {}
 
@@ -35,23 +41,24 @@ void VolumeProbe::swap(Patch &patch) noexcept {
     if (!slot_.take()) return;
     live_ = slot_.current().decoder.get();
     static_cast<VolumePatch &>(patch).use(*this, epoch());
-    // Its memory was warm in another core's caches. This round ends no volume: there is time to bring it here.
-    for (const auto &sample : slot_.current().samples) {
-        live_->begin();
-        live_->add(sample);
-        live_->finish();
-    }
+    // Its memory was warm in another core's caches. This round ends no volume: there is time to bring some of it here.
+    const Loaded &fresh = slot_.current();
+    if (fresh.rehearsed == 0)
+        for (size_t part : {size_t{1}, size_t{2}, size_t{4}})
+            if (const size_t many = fresh.samples.size() / part) run(*live_, fresh.samples[many - 1].defects);
+}
+
+void VolumeProbe::rehearse(int64_t most_ns) noexcept {
+    Loaded *const next = slot_.next();
+    if (!next || next->rehearsed >= next->samples.size()) return;
+    const Loaded::Sample &sample = next->samples[next->rehearsed++];
+    if (sample.warm_ns <= most_ns) run(*next->decoder, sample.defects);
 }
 
 int64_t VolumeProbe::time_again(std::span<const int32_t> defects) noexcept {
-    const auto once = [&] {
-        live_->begin();
-        live_->add(defects);
-        live_->finish();
-    };
-    once();  // for the caches
+    run(*live_, defects);  // for the caches
     const int64_t start = now_ns();
-    once();
+    run(*live_, defects);
     return now_ns() - start;
 }
 

@@ -22,6 +22,8 @@ public:
     // Between two volumes of `patch`, when `slot().pending()`; where it `joins`, also while a stream runs.
     virtual void swap(Patch &patch) noexcept = 0;
     virtual bool joins() const noexcept { return false; }
+    // Between two volumes: lets a decoder that is staged decode a sample, if that takes `most_ns` at most with warm caches.
+    virtual void rehearse(int64_t most_ns) noexcept { static_cast<void>(most_ns); }
     virtual bool endless() const noexcept { return false; }
     // Whether the last volume can be decoded again: its defects are at hand.
     virtual bool again() const noexcept { return false; }
@@ -57,6 +59,7 @@ public:
     std::span<const Pair> pairs() noexcept override { return live_->pairs(); }
 
     void swap(Patch &patch) noexcept override;
+    void rehearse(int64_t most_ns) noexcept override;
     int64_t time_again(std::span<const int32_t> defects) noexcept override;
     bool again() const noexcept override { return fits_; }
     std::span<const int32_t> defects() const noexcept override { return {defects_.data(), many_}; }

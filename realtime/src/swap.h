@@ -20,12 +20,19 @@ struct Loaded {
     std::shared_ptr<const void> keeps;
     std::unique_ptr<Decoder> decoder;
     std::unique_ptr<StreamDecoder> stream;
-    std::vector<std::vector<int32_t>> samples;  // some volumes' defects: the loop warms its caches when it takes over
+    // Some volumes with many defects, in rising order: its memory is in no cache of the loop's core before they were decoded
+    // there, and what only large volumes touch would stay out of them for long.
+    struct Sample {
+        std::vector<int32_t> defects;
+        int64_t warm_ns;  // that it takes with warm caches
+    };
+    std::vector<Sample> samples;
+    size_t rehearsed = 0;  // samples, before it took over
     uint64_t epoch = 0;
     Loaded *next = nullptr;  // of the retired
 };
 
-// One hot thread calls `current`, `pending`, `take` and `promote`; any number of others, one at a time, the rest.
+// One hot thread calls `current`, `pending`, `take`, `next` and `promote`; any number of others, one at a time, the rest.
 class SwapSlot {
 public:
     explicit SwapSlot(std::unique_ptr<Loaded> first) noexcept : current_(first.release()) {}
@@ -57,6 +64,11 @@ public:
         return true;
     }
 
+    // What takes over when the controller asks for it; nullptr if nothing is staged.
+    Loaded *next() const noexcept {
+        const uint64_t at = promoted_.load(std::memory_order_relaxed);
+        return at == staged_.load(std::memory_order_acquire) ? nullptr : stage_[at % STAGE];
+    }
     // What was staged first is pending now. False: nothing is staged. Neither lock nor allocation.
     bool promote() noexcept {
         const uint64_t at = promoted_.load(std::memory_order_relaxed);

@@ -14,8 +14,9 @@ from quarterdeck_realtime import _hot, model_of
 from quarterdeck_realtime.bench import bench, busy_times, head, near_ties, typical
 from quarterdeck_realtime.closed_loop import ClosedLoop, causes_of
 from quarterdeck_realtime.codes import Experiment, Shots, experiment
-from quarterdeck_realtime.profiles import PROFILES
-from quarterdeck_realtime.report import Case, markdown
+from quarterdeck_realtime.over_udp import run_udp
+from quarterdeck_realtime.profiles import PROFILES, Cores
+from quarterdeck_realtime.report import Case, Jitter, Report, markdown
 from quarterdeck_realtime.status import CAUSES, Ledger, Miss, prometheus
 
 EASY = msgspec.structs.replace(PROFILES["superconducting"], cycle_us=5.0)  # for machines that do other things, too
@@ -165,6 +166,14 @@ def test_the_ledger_tells_what_a_monitor_wants_to_know() -> None:
         Ledger(name)
 
 
+def test_volumes_over_udp() -> None:
+    over, _ = run_udp(3, 5e-3, 100, 1, 1, fifo=0)
+    assert over.own.shots + over.null.shots + over.lost_answers == 180
+    assert over.differ == 0
+    text = markdown(Report("", "", {}, Cores(0, 1, []), True, 0.0, [], Jitter(0, 0, 0, 0, 0, 0), [], udp=[over]))
+    assert "UDP on the loopback" in text
+
+
 def test_a_controller_without_a_host_is_told() -> None:
     exp, shots, expected, _, compiled = prepared("surface", 3, 5e-3, 10)
     with ClosedLoop(EASY, fifo=0) as loop:
@@ -196,12 +205,15 @@ def test_each_miss_has_one_cause_from_both_ends() -> None:
 def test_admission_is_by_measured_cost() -> None:
     exp, shots, _, _, compiled = prepared("surface", 5, 1e-3, 300)
     detectors = _hot.Detectors(exp.measurements, exp.detectors)
-    cost = _hot.measure(detectors, 1, compiled, shots.detections[:50], exp.round_bits, exp.frames(shots))
+    seating = _hot.seat_volumes(detectors, 1, compiled, shots.detections[:50])
+    cost = _hot.measure(seating, exp.round_bits, exp.frames(shots), others=1 << 20)
     round_ns, last_ns, p99_ns, rounds = cost
     assert round_ns > 0
     assert last_ns > 0
     assert p99_ns > 0
     assert rounds == 6
+    with pytest.raises(ValueError, match="has its place already"):
+        _hot.Host().add(_hot.Rings(16, 128), _hot.Terms(name="x", decoder=0, **EASY.terms), seating)
     cheap = (100.0, 800.0, 1000.0, 6, 1_000_000, 100_000)
     assert _hot.refusal([cheap] * 50, cheap) == ""
     assert "end a volume together" in _hot.refusal([cheap] * 120, cheap)
@@ -227,6 +239,7 @@ def test_the_bench_closes_the_loop_and_reports_it() -> None:
     assert report.swaps.swaps >= 20
     assert report.swaps.lost_rounds == report.swaps.lost_answers == report.swaps.differ == report.swaps.wrong_epoch == 0
     assert report.holding[0].differ == report.holding[0].lost == 0
+    assert sum(report.holding[0].causes.values()) == report.holding[0].misses
     text = markdown(report)
     assert "| surface d=3 p=0.005 | 1080 |" in text
     assert "Hot swaps, d=5" in text

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import stim
@@ -130,6 +131,25 @@ def test_a_qubit_that_does_not_fit_is_refused(tmp_path: Path, surface: Surface) 
     file = settings(tmp_path, surface, share=1e-7)
     with pytest.raises(ValueError, match="qubit left does not fit: "):
         Service(*load(file))
+
+
+def test_a_qubit_that_comes_later(tmp_path: Path, surface: Surface) -> None:
+    told, qubits = load(settings(tmp_path, surface, places=3))
+    with Service(told, qubits[:2]) as service:
+        service.add(qubits[2])
+        with pytest.raises(ValueError, match="there is a qubit bare already"):
+            service.add(qubits[2])
+        other = msgspec.structs.replace(qubits[2].settings, name="late")
+        with pytest.raises(ValueError, match="no place for qubit late"):
+            service.add(msgspec.structs.replace(qubits[2], settings=other))
+        with Control(service.socket) as host:
+            assert [qubit.name for qubit in host.qubits()] == ["left", "right", "bare"]
+            client = Client(RingLink(host.rings("bare")))
+            assert not decode(client, 2, np.zeros(24, dtype=np.bool_)).any()
+    with Service(msgspec.structs.replace(told, share=0.9), qubits[:1]) as service:
+        service.settings = msgspec.structs.replace(service.settings, share=1e-9)
+        with pytest.raises(ValueError, match="qubit bare does not fit: "):
+            service.add(qubits[2])
 
 
 @pytest.mark.parametrize(

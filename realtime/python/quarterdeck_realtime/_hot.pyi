@@ -604,9 +604,9 @@ LEDGER_VERSION: int = 1
 def jitter(for_ns: int, wishes: Wishes) -> dict:
     """Spin on a thread of its own and tell what the machine took from it."""
 
-def measure(detectors: Detectors, observables: int, compiled: Compiled, shots: Annotated[NDArray[numpy.bool_], dict(shape=(None, None), order='C', device='cpu', writable=False)], round_bits: Sequence[int], frames: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], flush: int = 0) -> tuple:
+def measure(seating: Seating, round_bits: Sequence[int], frames: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], others: int = 0) -> tuple[float, float, float, int]:
     """
-    (mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) of a patch on this thread.
+    (mean ns of a round, mean and p99 ns of the last one with its decoding, rounds) that a host's loop works for a qubit of volumes, tried on this thread beside tenants that work with `others` bytes. The seating is used up.
     """
 
 def refusal(tenants: Sequence[tuple], candidate: tuple, share: float = 0.7, together: float = 0.9, measured: float = -1.0) -> str:
@@ -614,14 +614,19 @@ def refusal(tenants: Sequence[tuple], candidate: tuple, share: float = 0.7, toge
     Why a patch does not fit beside the others, or ''. Rows of (what `measure` gives, cycle_ns, budget_ns).
     """
 
+class UdpEnd:
+    """A host's UDP endpoint, for a controller."""
+
+    def __init__(self, host: str, port: int, stride: int) -> None: ...
+
 class Controller:
     """
     An emulated controller: publishes sampled rounds at a cadence, takes the answers.
     """
 
-    def __init__(self, *, cycle_ns: int, budget_ns: int, policy: int = 0, plain: bool = False, warm_shots: int = 200, pause_every_shots: int = 0, pause_ns: int = 0, swap_every_shots: int = 0, timeout_ns: int = 20000000000, gap_ns: int = 2000, nap_ns: int = 0) -> None: ...
+    def __init__(self, *, cycle_ns: int, budget_ns: int, policy: int = 0, plain: bool = False, warm_shots: int = 200, pause_every_shots: int = 0, pause_ns: int = 0, swap_every_shots: int = 0, timeout_ns: int = 20000000000, gap_ns: int = 2000, nap_ns: int = 0, forget_ns: int = 0) -> None: ...
 
-    def add(self, rings: Rings, *, decoder: int, round_bits: Sequence[int], bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], observables: int, laps: int = 1, phase_ns: int = 0, expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], stream: bool = False, closing: Sequence[int] = [], closing_bits: int = 0, outcomes: bool = False) -> None:
+    def add(self, link: Rings | UdpEnd, *, decoder: int, round_bits: Sequence[int], bits: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order='C', device='cpu', writable=False)], observables: int, laps: int = 1, phase_ns: int = 0, expected: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], actual: Annotated[NDArray[numpy.uint64], dict(shape=(None,), order='C', device='cpu', writable=False)], stream: bool = False, closing: Sequence[int] = [], closing_bits: int = 0, outcomes: bool = False) -> None:
         """
         A logical qubit: `bits` (shots x bytes) as Experiment.frames gives them; `expected` and `actual` masks or empty. `outcomes`: a byte for each measurement instead, 2 for a lost atom. `stream`: volumes are streams; with `closing` bytes, the rows of `bits` are the rounds of a single one.
         """

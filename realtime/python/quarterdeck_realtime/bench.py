@@ -20,6 +20,7 @@ from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.other_codes import FULL as OTHER_CODES
 from quarterdeck_realtime.other_codes import QUICK as OTHER_CODES_QUICK
 from quarterdeck_realtime.other_codes import OtherCode, run_other_code
+from quarterdeck_realtime.over_udp import run_udp
 from quarterdeck_realtime.profiles import Cores, choose_cores
 from quarterdeck_realtime.report import Case, Holding, Jitter, Pacing, Report, Row, markdown
 from quarterdeck_realtime.scenarios import (
@@ -203,7 +204,7 @@ def bench(
     many = (100 if quick else 1000) if swaps is None else swaps
     swapped = None
     if many:
-        swapped, refused = run_swaps(5, 1e-3, many, SEED, fifo, every=100 if quick else 200)
+        swapped, refused = run_swaps(5, 1e-3, many, SEED, fifo)
         tell(
             f"{swapped.swaps} hot swaps: {swapped.lost_rounds} lost rounds, {swapped.lost_answers} lost answers, p99 "
             f"{swapped.swapped.p99_us:.2f} us (without {swapped.steady.p99_us:.2f})"
@@ -249,6 +250,14 @@ def bench(
             f"{one.name}: p50 {one.own.p50_us:.0f}, p99 {one.own.p99_us:.0f} us at {one.cycle_us:g} us cycles; "
             f"{one.failed} volumes failed, {one.logical_errors} logical errors of {one.answered}"
         )
+    udp = []
+    for distance in (5, 7) if extras else ():
+        over, refused = run_udp(distance, 1e-3, 200 if quick else 1500, 2 if quick else 4, SEED, fifo)
+        udp.append(over)
+        tell(
+            f"{over.name} over UDP: p50 {over.own.p50_us:.1f}, p99 {over.own.p99_us:.1f} us (null "
+            f"{over.null.p50_us:.1f}, {over.null.p99_us:.1f}); {over.lost_rounds} rounds lost"
+        )
     return Report(
         machine=machine(),
         python=sys.version.split()[0],
@@ -265,6 +274,7 @@ def bench(
         pacing=paced,
         drift=drift,
         losses=losses,
+        udp=udp,
         others=others,
     )
 

@@ -137,8 +137,11 @@ class ClosedLoop:
         self.seats.clear()
         del self.host  # and its ledger
 
-    def seat(self, name: str, experiment: Experiment, compiled: Any, warm: Shots, slots: int = 1024) -> int:
-        """Seat a patch; returns its number. `warm`: shots to warm its decoder with."""
+    def seat(
+        self, name: str, experiment: Experiment, compiled: Any, warm: Shots, slots: int = 1024, udp: bool = False
+    ) -> int:
+        """Seat a patch; returns its number. `warm`: shots to warm its decoder with. `udp`: behind an endpoint on the
+        loopback, in place of rings."""
         widest = max(experiment.round_bits)
         stride = -(-(80 + (widest if experiment.lost else widest // 8)) // 64) * 64
         seating = _hot.seat_volumes(
@@ -146,6 +149,9 @@ class ClosedLoop:
             max(1, len(experiment.readouts)), compiled, warm.detections,
             heralds=experiment.heralds, lost=experiment.lost,
         )  # fmt: skip
+        if udp:
+            place, port = self.host.add_udp("127.0.0.1", 0, stride, self._terms(name), seating)
+            return self._keep(_hot.UdpEnd("127.0.0.1", port, stride), experiment, place)
         return self._place(name, experiment, _hot.Rings(slots, stride), seating)
 
     def seat_stream(
@@ -171,10 +177,14 @@ class ClosedLoop:
         stride = -(-(80 + (widest if exp.lost else widest // 8)) // 64) * 64
         return self._place(name, exp, _hot.Rings(slots, stride), seating)
 
+    def _terms(self, name: str) -> Any:
+        return _hot.Terms(name=name, decoder=len(self.seats), **self.profile.terms)
+
     def _place(self, name: str, experiment: Experiment, rings: Any, seating: Any) -> int:
-        terms = _hot.Terms(name=name, decoder=len(self.seats), **self.profile.terms)
-        place: int = self.host.add(rings, terms, seating)
-        self.seats.append((rings, experiment, place))
+        return self._keep(rings, experiment, self.host.add(rings, self._terms(name), seating))
+
+    def _keep(self, link: Any, experiment: Experiment, place: int) -> int:
+        self.seats.append((link, experiment, place))
         return place
 
     def start(self) -> None:
@@ -255,6 +265,22 @@ class ClosedLoop:
             outcomes=bool(experiment.lost),
         )
         return self._account(controller, place, warm_rounds, True)
+
+    def causes(self, tallies: list[dict[str, Any]], warm_shots: int = 1) -> dict[str, int]:
+        """Why answers to patches that one controller fed were over the budget; a tally for each patch, in order."""
+        with Ledger(self.name) as ledger:
+            seen: dict[int, dict[int, Miss]] = {}
+            for miss in ledger.misses():
+                seen.setdefault(miss.place, {})[miss.shot] = miss
+        found = dict.fromkeys(CAUSES, 0)
+        for (_, _, place), tally in zip(self.seats, tallies, strict=True):
+            reactions, gaps = tally["reaction_ns"][warm_shots:], tally["gap_ns"][warm_shots:]
+            late = np.where(reactions == NO_REACTION, 0, reactions)
+            for cause, many in causes_of(
+                late, gaps, seen.get(place, {}), self.profile.terms["budget_ns"], warm_shots
+            ).items():
+                found[cause] += many
+        return found
 
     def _account(self, controller: Any, place: int, warm_shots: int, stream: bool) -> Block:
         with Ledger(self.name) as ledger:

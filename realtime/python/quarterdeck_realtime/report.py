@@ -10,7 +10,8 @@ from quarterdeck_realtime.other_codes import OtherCode, other_codes_lines
 from quarterdeck_realtime.profiles import Cores
 
 __all__ = [
-    "Case", "Drift", "Holding", "Jitter", "Losses", "Pacing", "Report", "Row", "Streams", "Swaps", "markdown",
+    "Case", "Drift", "Holding", "Jitter", "Losses", "OverUdp", "Pacing", "Report", "Row", "Streams", "Swaps",
+    "markdown",
 ]  # fmt: skip
 
 
@@ -93,6 +94,7 @@ class Holding(msgspec.Struct, frozen=True):
     busy_share: float
     shots: int
     misses: int
+    causes: dict[str, int]  # of each miss, exactly one
     p50_us: float
     p99_us: float
     differ: int
@@ -117,6 +119,18 @@ class Streams(msgspec.Struct, frozen=True):
     lost_rounds: int
     late_rounds: int
     failures: int
+
+
+class OverUdp(msgspec.Struct, frozen=True):
+    """Volumes over UDP on the loopback: a decoder and the null control, each behind an endpoint of its own."""
+
+    name: str
+    cycle_us: float
+    own: Side
+    null: Side
+    lost_rounds: int  # that the host found missing, of both
+    lost_answers: int  # volumes without an answer, of both
+    differ: int  # answers of the decoder other than PyMatching's
 
 
 class Pacing(msgspec.Struct, frozen=True):
@@ -184,6 +198,7 @@ class Report(msgspec.Struct, frozen=True):
     pacing: list[Pacing] = []
     drift: Drift | None = None
     losses: Losses | None = None
+    udp: list[OverUdp] = []
     others: list[OtherCode] = []
 
 
@@ -204,6 +219,8 @@ def markdown(report: Report) -> str:
         parts.append([_losses(report.losses)])
     if report.others:
         parts.append(other_codes_lines(report.others))
+    if report.udp:
+        parts.append(_udp(report.udp))
     if report.warnings:
         parts.append([f"- {warning}" for warning in report.warnings])
     return "\n\n".join("\n".join(part) for part in parts) + "\n"
@@ -299,18 +316,38 @@ def _swaps(swaps: Swaps) -> str:
 
 
 def _holding(steps: list[Holding]) -> list[str]:
-    names = ["patches", "admitted", "core busy (foretold)", "p50 us", "p99 us", "over budget", "unlike PyMatching"]
+    names = ["patches", "admitted", "core busy (foretold)", "p50 us", "p99 us", "over budget", "causes"]
     rows = [
         [
             f"{step.patches}", "yes" if step.admitted else "no",
             f"{100 * step.busy_share:.0f} % ({100 * step.predicted_share:.0f} %)", f"{step.p50_us:.1f}",
-            f"{step.p99_us:.1f}", f"{step.misses} of {step.shots}", f"{step.differ}",
+            f"{step.p99_us:.1f}", f"{step.misses} of {step.shots}", _causes(step.causes), f"{step.differ}",
             f"{100 * step.late_rounds_share:.1f} %",
         ]
         for step in steps
     ]  # fmt: skip
     title = "Patches of d=7 at 1 ms cycles on one core, budget 1 ms:"
-    return [title, "", *_table([*names, "rounds late"], rows)]
+    return [title, "", *_table([*names, "unlike PyMatching", "rounds late"], rows)]
+
+
+def _udp(rows: list[OverUdp]) -> list[str]:
+    names = ["case", "shots", "p50", "p99", "p99.9", "null p50", "null p99", "null p99.9", "misses", "null's", "causes"]
+    names += ["rounds lost", "answers lost", "unlike PyMatching"]
+    found = [
+        [
+            row.name, f"{row.own.shots}",
+            *(f"{time:.1f}" for side in (row.own, row.null) for time in (side.p50_us, side.p99_us, side.p999_us)),
+            f"{row.own.misses}", f"{row.null.misses}", _causes(row.own.causes), f"{row.lost_rounds}",
+            f"{row.lost_answers}", f"{row.differ}",
+        ]
+        for row in rows
+    ]  # fmt: skip
+    return [
+        f"UDP on the loopback, one datagram a round at {rows[0].cycle_us:g} us cycles: kernel sockets at both ends, no "
+        "network card; misses are over 10 us.",
+        "",
+        *_table(names, found),
+    ]
 
 
 def _pacing(steps: list[Pacing]) -> list[str]:

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 
 from quarterdeck_realtime import _hot
+from quarterdeck_realtime.admission import WORKING_SET, refusal, tried
 from quarterdeck_realtime.closed_loop import Block, ClosedLoop, side_of
 from quarterdeck_realtime.codes import Shots, circuit_experiment, code_circuit, experiment, lossy_experiment, read_loss
 from quarterdeck_realtime.model import model_of
@@ -26,7 +27,7 @@ def head(shots: Shots, many: int) -> Shots:
 
 
 def run_swaps(
-    distance: int, p: float, swaps: int, seed: int, fifo: int = 40, every: int = 200
+    distance: int, p: float, swaps: int, seed: int, fifo: int = 40, every: int = 100
 ) -> tuple[Swaps, list[str]]:
     """Ask for a new decoder in the middle of each `every`th volume; another thread builds and warms them."""
     batch = 50
@@ -133,18 +134,18 @@ def run_holding(
     compiled = _hot.Matching(model_of(exp.dem))
     detectors = _hot.Detectors(exp.measurements, exp.detectors)
     frames = exp.frames(shots)
-    # With a mebibyte touched between frames: on a full host a patch finds little of its own in the caches.
-    cost = _hot.measure(detectors, 1, compiled, shots.detections, exp.round_bits, frames, flush=1 << 20)
     cycle_ns = round(profile.cycle_us * 1e3)
-    tenant = (*cost, cycle_ns, round(profile.budget_us * 1e3))
-    share = (cost[0] * (cost[3] - 1) + cost[1]) / (cost[3] * profile.cycle_us * 1e3)
+
     found: list[Holding] = []
     warnings: list[str] = []
     for many in steps:
+        seating = _hot.seat_volumes(detectors, 1, compiled, shots.detections[:20])
+        others = (many - 1) * WORKING_SET + compiled.bytes
+        cost = tried(seating, exp.round_bits, frames[:200], profile, others)
         # As an operator would ask, with the step before running.
         last = found[-1] if found else None
         measured = last.busy_share * (many - 1) / last.patches if last else -1.0
-        refusal = _hot.refusal([tenant] * (many - 1), tenant, measured=measured)
+        refused = refusal([cost] * (many - 1), cost, measured=measured)
         with ClosedLoop(profile, patches=many, fifo=fifo) as loop:
             for index in range(many):
                 loop.seat(f"patch {index}", exp, compiled, head(shots, 20), slots=16)
@@ -154,7 +155,7 @@ def run_holding(
                 part = slice(first, first + volumes)
                 controller.add(
                     rings, decoder=index, round_bits=exp.round_bits, bits=frames[part], observables=1,
-                    phase_ns=(index % cost[3]) * cycle_ns + index * cycle_ns // many,
+                    phase_ns=(index % cost.rounds) * cycle_ns + index * cycle_ns // many,
                     expected=expected[part], actual=shots.observables[part],
                 )  # fmt: skip
             loop.start()
@@ -163,18 +164,20 @@ def run_holding(
             after = loop.status()
             warnings += [warning for warning in loop.warnings if warning not in warnings]
             tallies = [controller.tally(index) for index in range(many)]
+            causes = loop.causes(tallies)
         reactions = np.concatenate([tally["reaction_ns"][1:] for tally in tallies]) / 1e3
         ran_ns = controller.ran_ns
         busy = (after.busy_share * after.up_s - before.busy_share * before.up_s) * 1e9 / ran_ns
         found.append(
             Holding(
                 patches=many,
-                admitted=not refusal,
-                refusal=refusal,
-                predicted_share=share * many,
+                admitted=not refused,
+                refusal=refused,
+                predicted_share=cost.share * many,
                 busy_share=busy,
                 shots=len(reactions),
-                misses=int((reactions > profile.budget_us).sum()),
+                misses=sum(causes.values()),
+                causes=causes,
                 p50_us=float(np.quantile(reactions, 0.5)),
                 p99_us=float(np.quantile(reactions, 0.99)),
                 differ=sum(tally["differ"] for tally in tallies),

@@ -7,6 +7,7 @@ import errno
 import os
 import socket
 import threading
+import time
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -17,6 +18,7 @@ import numpy as np
 import stim
 
 from quarterdeck_realtime import _hot
+from quarterdeck_realtime.admission import WORKING_SET, Cost, refusal, tried
 from quarterdeck_realtime.model import model_of
 from quarterdeck_realtime.settings import HostSettings, Kind, Qubit, compiled_of
 from quarterdeck_realtime.status import HostStatus, Ledger, prometheus
@@ -24,8 +26,6 @@ from quarterdeck_realtime.status import HostStatus, Ledger, prometheus
 __all__ = ["Answer", "Ask", "Seated", "Service", "default_socket"]
 
 UDP_STRIDE = 2048
-TRIALS = 5
-"""How often a qubit is tried before it is seated, a few milliseconds each."""
 LEAST_STRIDE = 256
 """Of a ring's slots in bytes: the answer about statistics has to fit, too."""
 REQUEST_BYTES = 64 << 20
@@ -91,7 +91,7 @@ class Service:
         self._host = _hot.Host(
             wishes=_hot.Wishes(core=settings.core, fifo=settings.fifo, lock=settings.lock, shallow=bool(settings.fifo)),
             ledger=settings.name,
-            patches=len(qubits),
+            patches=max(settings.places, len(qubits)),
             spin_ns=round(max((-1.0 if p.spin_us < 0 else p.spin_us) for p in pace) * 1e3),
             nap_ns=round(min(p.nap_us for p in pace) * 1e3),
             wake_early_ns=round(max(p.wake_early_us for p in pace) * 1e3),
@@ -99,33 +99,42 @@ class Service:
         self._lock = threading.Lock()
         self._stop = threading.Event()
         self._seats: dict[str, _Seat] = {}
-        self._tenants: list[tuple[float, ...]] = []
+        self._tenants: list[Cost] = []
         for qubit in qubits:
-            self._seat(qubit)
+            self._seat(qubit, len(qubits) - 1)
         self.warnings: list[str] = []
         self._door: socket.socket | None = None
         self._pages: ThreadingHTTPServer | None = None
 
-    def _seat(self, qubit: Qubit) -> None:
+    def _seat(self, qubit: Qubit, others: int, running: bool = False) -> None:
         given, pace = qubit.settings, qubit.settings.pace
         compiled, rows = compiled_of(given.kind, qubit.dem, given.relay), qubit.warm()
-        tenant, share = _cost(qubit, compiled, rows)
-        bounds = {"share": self.settings.share, "together": 0.9}
-        if refusal := _hot.refusal(self._tenants, tenant, **bounds):
-            raise ValueError(f"qubit {given.name} does not fit: {refusal}")
+        before = self._worked() if running else (0.0, 0.0)
+        cost = _cost(qubit, compiled, rows, others * (compiled.bytes + WORKING_SET))
+        measured = -1.0
+        if running:  # while the qubit was tried, the loop went on
+            work_s, at_s = self._worked()
+            measured = (work_s - before[0]) / (at_s - before[1])
+        if why := refusal(self._tenants, cost, self.settings.share, measured):
+            raise ValueError(f"qubit {given.name} does not fit: {why}")
         terms = _hot.Terms(name=given.name, decoder=given.decoder, **pace.terms)
         seating = _seating(qubit, compiled, rows)
         if given.link == "udp":
             place, port = self._host.add_udp(given.address, given.port, UDP_STRIDE, terms, seating)
-            self._seats[given.name] = _Seat(qubit, given.kind, place, share, port=port)
+            self._seats[given.name] = _Seat(qubit, given.kind, place, cost.share, port=port)
         else:
             # An outcome, for hardware that tells of losses, takes a byte.
             payload = qubit.measurements if given.kind == "erasure" else qubit.measurements // 8
             widest = -(-(104 + payload) // 64) * 64
             rings = _hot.Rings(given.slots, min(max(LEAST_STRIDE, widest), 4096), wakes=pace.spin_us >= 0)
             place = self._host.add(rings, terms, seating)
-            self._seats[given.name] = _Seat(qubit, given.kind, place, share, rings=rings)
-        self._tenants.append(tenant)
+            self._seats[given.name] = _Seat(qubit, given.kind, place, cost.share, rings=rings)
+        self._tenants.append(cost)
+
+    def _worked(self) -> tuple[float, float]:
+        """How long the loop worked, and when that was read, in s."""
+        with Ledger(self.settings.name) as ledger:
+            return int(ledger.head["work_ns"]) / 1e9, time.monotonic()
 
     def __enter__(self) -> Service:
         self._host.start()
@@ -191,6 +200,19 @@ class Service:
                        self._host.epoch(seat.place), seat.share)
                 for name, seat in self._seats.items()
             ]  # fmt: skip
+
+    def add(self, qubit: Qubit) -> None:
+        """Seat one more qubit while the loop runs, if it fits beside what the others take of the core now.
+
+        Raises ValueError if it does not, or if there is no place for it (`places` of the settings).
+        """
+        name = qubit.settings.name
+        with self._lock:
+            if name in self._seats:
+                raise ValueError(f"there is a qubit {name} already")
+            if len(self._seats) >= max(self.settings.places, len(self.settings.qubit)):
+                raise ValueError(f"there is no place for qubit {name}: start the host with more places")
+            self._seat(qubit, len(self._seats), running=True)
 
     def swap(self, name: str, dem: stim.DetectorErrorModel, kind: Kind | None = None) -> int:
         """Build and warm a decoder of another model (new weights, say) and let it take over between two volumes, or two
@@ -288,9 +310,8 @@ def _plan(qubit: Qubit) -> Any:
     )  # fmt: skip
 
 
-def _cost(qubit: Qubit, compiled: Any, rows: Any) -> tuple[tuple[float, ...], float]:
-    """What admission asks for: the qubit's cost as it was tried, and the share of the core that this is."""
-    pace = qubit.settings.pace
+def _cost(qubit: Qubit, compiled: Any, rows: Any, others: int) -> Cost:
+    """The qubit's cost as it is tried beside qubits that work with `others` bytes."""
     many = qubit.dem.num_detectors
     coordinates = qubit.dem.get_detector_coordinates()
     layers = [coordinates[one][-1] for one in range(many) if coordinates.get(one)]
@@ -300,12 +321,10 @@ def _cost(qubit: Qubit, compiled: Any, rows: Any) -> tuple[tuple[float, ...], fl
     parts = np.split(rows, np.cumsum(widths)[:-1], axis=1)
     frames = np.concatenate([np.packbits(part, axis=1, bitorder="little") for part in parts], axis=1)
     identity = _hot.Detectors(many, [[one] for one in range(many)])
-    trial = (identity, qubit.observables, compiled, rows, widths, np.ascontiguousarray(frames))
-    # The machine only adds to what it costs: the cheapest of some passes is the qubit's own.
-    tried = min((_hot.measure(*trial, flush=1 << 18) for _ in range(TRIALS)), key=lambda cost: cost[1])
-    cycle_ns = round(pace.cycle_us * 1e3)
-    share = (tried[0] * (tried[3] - 1) + tried[1]) / (tried[3] * cycle_ns)
-    return (*tried, cycle_ns, round(pace.budget_us * 1e3)), share
+    return tried(
+        _hot.seat_volumes(identity, qubit.observables, compiled, rows),
+        widths, np.ascontiguousarray(frames), qubit.settings.pace, others,
+    )  # fmt: skip
 
 
 def _pages(settings: HostSettings) -> ThreadingHTTPServer:

@@ -93,6 +93,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
         lock: Keep its memory from being swapped out.
         metrics: ADDRESS:PORT where Prometheus finds its figures; empty: nowhere.
         share: A qubit is refused if the loop would then be busy for more than this share of its time.
+        places: For qubits that are added while it runs; there are as many as qubits in the file at least.
     """
 
     name: Name
@@ -102,6 +103,7 @@ class HostSettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     lock: bool = False
     metrics: str = ""
     share: Annotated[float, Meta(gt=0, le=1)] = 0.7
+    places: Annotated[int, Meta(ge=0, le=100_000)] = 0
     qubit: list[QubitSettings]
 
 

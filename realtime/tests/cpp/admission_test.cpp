@@ -1,23 +1,63 @@
 #include "admission.h"
 #include "check.h"
+#include "probe.h"
 #include "standin.h"
 
 #include <stdexcept>
 
 using namespace qdeck;
 
+// A decoder that is staged decodes its samples one by one, unless that takes too long, and only once.
+static void staged_decoders_rehearse() {
+    struct Counts final : Decoder {
+        std::vector<size_t> &sizes;
+        size_t many = 0;
+        explicit Counts(std::vector<size_t> &all) : sizes(all) {}
+        void begin() noexcept override { many = 0; }
+        void add(std::span<const int32_t> defects) noexcept override { many += defects.size(); }
+        Answer finish() noexcept override {
+            sizes.push_back(many);
+            return {};
+        }
+    };
+    struct Counting final : Compiled {
+        std::vector<size_t> &sizes;
+        explicit Counting(std::vector<size_t> &all) : sizes(all) {}
+        std::unique_ptr<Decoder> decoder() const override { return std::make_unique<Counts>(sizes); }
+        size_t bytes() const noexcept override { return 0; }
+    };
+    std::vector<size_t> sizes;
+    Defects shots(200);
+    for (size_t i = 0; i < shots.size(); i++) shots[i].resize(i * 77 % 200);
+    const auto compiled = std::make_shared<Counting>(sizes);
+    auto first = load(compiled, shots, 0);
+    CHECK(sizes.size() == 296 && first->samples.size() == 96);
+    for (size_t i = 0; i < 96; i++) CHECK(first->samples[i].defects.size() == 104 + i && first->samples[i].warm_ns >= 0);
+    VolumeProbe probe(std::move(first));
+    probe.rehearse(INT64_MAX);  // nothing is staged
+    CHECK(sizes.size() == 296);
+    for (int i = 0; i < 2; i++) probe.slot().stage(load(compiled, shots, 0));
+    sizes.clear();
+    for (int i = 0; i < 100; i++) probe.rehearse(INT64_MAX);
+    CHECK(sizes.size() == 96 && sizes.front() == 104 && sizes.back() == 199);
+    CHECK(probe.slot().promote() && probe.slot().next()->rehearsed == 0);
+    for (int i = 0; i < 100; i++) probe.rehearse(-1);
+    CHECK(sizes.size() == 96 && probe.slot().next()->rehearsed == 96);
+}
+
 int main() {
+    staged_decoders_rehearse();
     // Costs are what was measured: a decoder that spins for 50 us costs at least that, a parity much less.
     const std::vector<uint32_t> rounds{9, 9};
     const std::vector<uint8_t> bits(40 * 4, 0x55);
     std::atomic<int64_t> busy{50'000};
-    const Cost slow = measure(standin::plain(18), 3, standin::load(0, &busy), rounds, bits);
-    const Cost fast = measure(standin::plain(18), 3, standin::load(0), rounds, bits);
+    const Cost slow = measure(seat_volumes(standin::plain(18), 3, standin::load(0, &busy)), rounds, bits);
+    const Cost fast = measure(seat_volumes(standin::plain(18), 3, standin::load(0)), rounds, bits, 64 << 20);
     CHECK(slow.last_ns >= 50'000 && slow.last_p99_ns >= 49'000 && slow.rounds == 2);
     CHECK(fast.round_ns > 0 && fast.last_ns > 0);
     bool refused = false;
     try {
-        measure(standin::plain(17), 3, standin::load(0), rounds, bits);
+        measure(seat_volumes(standin::plain(17), 3, standin::load(0)), rounds, bits);
     } catch (const std::invalid_argument &) {
         refused = true;
     }

@@ -146,7 +146,47 @@ static void stalls_do_not_bunch_rounds() {
         CHECK(static_cast<int64_t>(clerk.seen[i].ptp_ns - clerk.seen[i - 1].ptp_ns) >= pace.cycle_ns);
 }
 
+// Over UDP, from a host that loses every fourth answer: those volumes are given up, all others are answered.
+static void lost_answers_are_forgotten() {
+    UdpTransport host({});
+    Pace pace;
+    pace.cycle_ns = 20'000;
+    pace.warm_shots = 0;
+    pace.forget_ns = 30'000'000;
+    Controller controller(pace);
+    controller.add(feed_of(12), std::make_unique<UdpWire>("127.0.0.1", host.port(), 256));
+    std::atomic<bool> done{false};
+    std::thread clerk([&] {
+        int volumes = 0;
+        while (!done.load()) {
+            bool there = false;
+            const Bytes frame = host.receive(there);
+            if (!there) {
+                std::this_thread::yield();
+                continue;
+            }
+            Request request;
+            CHECK(parse(frame, request) == Fault::none);
+            const bool corrections = (request.ask & ask::push) != 0;
+            if (!(request.ask & ask::quiet) || (corrections && ++volumes % 4)) {
+                const uint8_t answer = static_cast<uint8_t>(volumes);
+                host.send(write_response(host.reserve(), Status::ok, request.request_id, request.ptp_ns,
+                                         corrections ? Bytes(&answer, 1) : Bytes(), nullptr));
+            }
+            host.release();
+        }
+    });
+    controller.run();
+    done.store(true);
+    clerk.join();
+    const Tally &tally = controller.tally(0);
+    CHECK(tally.shots + tally.lost == 12 && tally.lost >= 3 && tally.rounds == 24 && tally.failed == 0);
+    for (size_t shot = 0; shot < 12; shot++)
+        if (tally.reaction_ns[shot] != UINT32_MAX) CHECK(tally.corrections[shot] == shot + 1 && shot % 4 != 3);
+}
+
 int main() {
+    lost_answers_are_forgotten();
     stalls_do_not_bunch_rounds();
     outcomes_have_a_byte_each();
     it_speaks_as_it_should(Dialect::push);
