@@ -34,6 +34,7 @@ import stim
 from numpy.typing import NDArray
 
 from quarterdeck_realtime._hot import Matching
+from quarterdeck_realtime.bench_codes import CASES, CodeCase, CodeRow, codes_lines, compare_codes
 from quarterdeck_realtime.codes import code_circuit
 from quarterdeck_realtime.model import model_of
 
@@ -81,13 +82,14 @@ class Row(msgspec.Struct, frozen=True):
 
 
 class Report(msgspec.Struct, frozen=True):
-    """What `compare` measured, and on what."""
+    """What `compare` measured, and on what. `codes`: those that no matching decodes, beside other packages."""
 
     rows: list[Row]
     repeats: int
     processor: str
     pymatching: str
     stim: str
+    codes: list[CodeRow] = []
 
 
 def _us(call: Callable[[], Any]) -> float:
@@ -246,15 +248,17 @@ def compare(
     *,
     seconds: float = 100.0,
     repeats: int = 9,
+    codes: Sequence[CodeCase] = CASES,
 ) -> Report:
-    """Measure all pairs of a distance and a probability, in about so many seconds in all.
+    """Measure all pairs of a distance and a probability, in about so many seconds in all, then other codes.
 
     Surface code memory in the Z basis, as many rounds as the distance. Both decoders take every shot with both bases,
     though only one holds the observable.
     """
     budget_s = seconds / len(distances) / len(probabilities) / 3
     rows = [_row(distance, p, budget_s, repeats) for p in probabilities for distance in distances]
-    return Report(rows, repeats, _processor(), pymatching.__version__, stim.__version__)
+    others = compare_codes(codes, seconds=seconds / 12)
+    return Report(rows, repeats, _processor(), pymatching.__version__, stim.__version__, others)
 
 
 def markdown(report: Report) -> str:
@@ -302,6 +306,8 @@ def markdown(report: Report) -> str:
         f"{row.own_table_bytes / 1024:.0f} + {row.own_decoder_bytes / 1024:.0f} |"
         for row in report.rows
     ]
+    if report.codes:
+        lines += ["", *codes_lines(report.codes)]
     return "\n".join(lines)
 
 

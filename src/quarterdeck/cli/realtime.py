@@ -137,7 +137,7 @@ def swap(
 @app.command()
 def bench(
     quick: Annotated[bool, typer.Option("--quick", help="A look, in less than a minute.")] = False,
-    offline: Annotated[bool, typer.Option("--offline", help="The decoder alone, beside PyMatching.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="The decoders alone, beside other packages'.")] = False,
     as_json: Json = False,
 ) -> None:
     """Measure controller, host and machine in one run.
