@@ -108,10 +108,13 @@ def codes_lines(rows: list[CodeRow]) -> list[str]:
     """The table, as lines of Markdown."""
     names = list(dict.fromkeys(entry.name for row in rows for entry in row.entries))
 
+    def us(value: float) -> str:
+        return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
     def cell(row: CodeRow, name: str) -> str:
         for entry in row.entries:
             if entry.name == name:
-                return f"{entry.wrong}; {entry.us:.3g} ({entry.us_least:.3g} to {entry.us_largest:.3g})"
+                return f"{entry.wrong}; {us(entry.us)} ({us(entry.us_least)} to {us(entry.us_largest)})"
         return ""
 
     lines = [["code", "p", "defects", "volumes", *names], ["---"] * (4 + len(names))]
