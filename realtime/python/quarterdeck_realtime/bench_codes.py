@@ -17,6 +17,7 @@ from quarterdeck_realtime.codes import experiment, masks
 from quarterdeck_realtime.decoders import BatchDecoder, MissingPackage, decoder
 from quarterdeck_realtime.decoders.own import relay
 from quarterdeck_realtime.decoders.protocol import Bools
+from quarterdeck_realtime.tables import table
 
 __all__ = ["CASES", "CodeCase", "CodeRow", "Entry", "codes_lines", "compare_codes"]
 
@@ -117,8 +118,7 @@ def codes_lines(rows: list[CodeRow]) -> list[str]:
                 return f"{entry.wrong}; {us(entry.us)} ({us(entry.us_least)} to {us(entry.us_largest)})"
         return ""
 
-    lines = [["code", "p", "defects", "volumes", *names], ["---"] * (4 + len(names))]
-    lines += [
+    lines = [
         [
             f"{row.case.code} d={row.case.distance}", f"{row.case.p:g}", f"{row.defects:.1f}", f"{row.shots}",
             *(cell(row, name) for name in names),
@@ -129,5 +129,5 @@ def codes_lines(rows: list[CodeRow]) -> list[str]:
         "Codes that no matching decodes; wrong volumes, and microseconds of processor time a volume (median of "
         f"{BATCHES} batches, least and largest):",
         "",
-        *(f"| {' | '.join(line)} |" for line in lines),
+        *table(["code", "p", "defects", "volumes", *names], lines),
     ]

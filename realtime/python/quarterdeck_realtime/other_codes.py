@@ -13,6 +13,7 @@ from quarterdeck_realtime.codes import Shots, experiment, masks
 from quarterdeck_realtime.decoders import MissingPackage, decoder
 from quarterdeck_realtime.decoders.own import relay
 from quarterdeck_realtime.profiles import PROFILES
+from quarterdeck_realtime.tables import table
 
 __all__ = ["FULL", "QUICK", "OtherCase", "OtherCode", "other_codes_lines", "run_other_code"]
 
@@ -155,10 +156,9 @@ def other_codes_lines(codes: list[OtherCode]) -> list[str]:
             f"{one.own.misses} of {one.own.shots}" + (f" ({causes})" if causes else ""), f"{one.over_ion_budget}",
             f"{one.failed}", f"{one.logical_errors} of {one.answered}", beside, f"{one.differ}",
         ])  # fmt: skip
-    lines = [names, ["---"] * len(names), *rows]
     return [
         "Other codes, by relay belief propagation at 1 ms cycles with neutral atoms' budget (colour: circuit noise; "
         "bicycle: phenomenological):",
         "",
-        *(f"| {' | '.join(line)} |" for line in lines),
+        *table(names, rows),
     ]

@@ -8,6 +8,7 @@ from quarterdeck_realtime.chance import Ratio, ratio
 from quarterdeck_realtime.closed_loop import Side
 from quarterdeck_realtime.other_codes import OtherCode, other_codes_lines
 from quarterdeck_realtime.profiles import Cores
+from quarterdeck_realtime.tables import table
 
 __all__ = [
     "Case", "Drift", "Holding", "Jitter", "Losses", "OverUdp", "Pacing", "Report", "Row", "Streams", "Swaps",
@@ -242,11 +243,6 @@ def _top(report: Report) -> list[str]:
     ]
 
 
-def _table(names: list[str], rows: list[list[str]]) -> list[str]:
-    lines = [names, ["---"] * len(names), *rows]
-    return [f"| {' | '.join(line)} |" for line in lines]
-
-
 def _times(rows: list[Row]) -> list[str]:
     names = ["case", "shots", "p50", "p99", "p99.9", "null p50", "null p99", "null p99.9", "p99 above null", "busy p50"]
     names += ["busy p99", "busy p99.9", "unlike PyMatching", "logical errors (PyMatching's)"]
@@ -260,7 +256,7 @@ def _times(rows: list[Row]) -> list[str]:
             row.name, f"{own.shots}", *(f"{time:.2f}" for time in times), f"{row.differ}{ties}",
             f"{row.logical_errors} ({row.logical_errors_pymatching})",
         ])  # fmt: skip
-    return _table(names, found)
+    return table(names, found)
 
 
 def _misses(rows: list[Row]) -> list[str]:
@@ -282,7 +278,7 @@ def _misses(rows: list[Row]) -> list[str]:
         "the true ratio in 95 of 100 cases, as if misses were independent; where it holds 1, nothing says that the "
         "decoder adds misses of its own.",
         "",
-        *_table(names, found),
+        *table(names, found),
         "",
         f"All cases together: {late} misses of shots that are not slow, {busy} of the busy control; ratio {together}.",
     ]
@@ -327,7 +323,7 @@ def _holding(steps: list[Holding]) -> list[str]:
         for step in steps
     ]  # fmt: skip
     title = "Patches of d=7 at 1 ms cycles on one core, budget 1 ms:"
-    return [title, "", *_table([*names, "unlike PyMatching", "rounds late"], rows)]
+    return [title, "", *table([*names, "unlike PyMatching", "rounds late"], rows)]
 
 
 def _udp(rows: list[OverUdp]) -> list[str]:
@@ -346,7 +342,7 @@ def _udp(rows: list[OverUdp]) -> list[str]:
         f"UDP on the loopback, one datagram a round at {rows[0].cycle_us:g} us cycles: kernel sockets at both ends, no "
         "network card; misses are over 10 us.",
         "",
-        *_table(names, found),
+        *table(names, found),
     ]
 
 
@@ -363,7 +359,7 @@ def _pacing(steps: list[Pacing]) -> list[str]:
     return [
         "Profiles, d=5, p=0.003, with a host that naps between rounds:",
         "",
-        *_table([*names, "unlike PyMatching"], rows),
+        *table([*names, "unlike PyMatching"], rows),
     ]
 
 

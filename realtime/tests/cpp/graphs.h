@@ -42,6 +42,17 @@ inline Model repetition(int32_t distance, int32_t rounds, double p_data, double 
     return model;
 }
 
+// The same with an observable for each of 8 detectors of a layer: whether corrections end at an odd number of those.
+inline Model ends(Model model) {
+    for (Edge &edge : model.edges) {
+        edge.observables = uint64_t{1} << edge.u % 8;
+        if (edge.v != BOUNDARY)
+            edge.observables ^= uint64_t{1} << edge.v % 8;
+    }
+    model.observables = 8;
+    return model;
+}
+
 // A connected graph with random weights, some of them zero or equal, and random observables; every `boundary`th vertex
 // on average touches the boundary (0: none does).
 inline Model random_graph(std::mt19937_64 &random, int32_t detectors, int32_t extra, int32_t boundary,

@@ -58,13 +58,7 @@ static void accuracy(const Maker &maker, Quality quality) {
 
 // Every correction together explains every defect, whatever the noise and the length of the stream.
 static void consistency() {
-    Model model = graphs::repetition(9, 30, 0.03, 0.2, 0.05);
-    for (Edge &edge : model.edges) {
-        edge.observables = uint64_t{1} << edge.u % 8;
-        if (edge.v != BOUNDARY)
-            edge.observables ^= uint64_t{1} << edge.v % 8;
-    }
-    model.observables = 8;
+    const Model model = graphs::ends(graphs::repetition(9, 30, 0.03, 0.2, 0.05));
     const Layers layers(model);
     std::mt19937_64 random(2);
     for (const ParallelSettings settings : {ParallelSettings{1, 1, 1}, {3, 2, 1}, {2, 4, 3}, {9, 9, 9}}) {
@@ -165,13 +159,7 @@ static void adopting() {
 
 // With other weights the answers are others, and still all corrections together explain all defects.
 static void adopting_others() {
-    Model model = graphs::repetition(9, 30, 0.03, 0.2, 0.05);
-    for (Edge &edge : model.edges) {
-        edge.observables = uint64_t{1} << edge.u % 8;
-        if (edge.v != BOUNDARY)
-            edge.observables ^= uint64_t{1} << edge.v % 8;
-    }
-    model.observables = 8;
+    const Model model = graphs::ends(graphs::repetition(9, 30, 0.03, 0.2, 0.05));
     Model other = model;
     for (Edge &edge : other.edges)  // alike in all layers
         edge.weight = 0.3 + static_cast<double>((edge.u % 8 * 7 + edge.v % 8 * 3 + 24) % 8);

@@ -158,13 +158,7 @@ static void endless() {
 // Windows far too small for their noise: pairs are forced and defects moved, and still all corrections together explain
 // all defects. Observable r says whether an edge flips detectors of rank r an odd number of times.
 static void forced(const Maker &maker, Quality quality) {
-    Model model = graphs::repetition(9, 300, 0.03, 0.2, 0.05);
-    for (Edge &edge : model.edges) {
-        edge.observables = uint64_t{1} << edge.u % 8;
-        if (edge.v != BOUNDARY)
-            edge.observables ^= uint64_t{1} << edge.v % 8;
-    }
-    model.observables = 8;
+    const Model model = graphs::ends(graphs::repetition(9, 300, 0.03, 0.2, 0.05));
     int64_t deferred = 0;
     int64_t forced = 0;
     int64_t moved = 0;

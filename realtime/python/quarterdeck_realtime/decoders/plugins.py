@@ -65,7 +65,7 @@ class _RelayBp(_Plugin):
     def __init__(self, dem: stim.DetectorErrorModel, settings: dict[str, Any], parallel: bool) -> None:
         super().__init__(dem)
         package = _package("relay_bp", "relay-bp", "relay-bp")
-        sparse = importlib.import_module("scipy.sparse")  # PyMatching brings it
+        sparse = importlib.import_module("scipy.sparse")  # slow to import
         mechanisms = mechanisms_of(dem)
         decoder = package.RelayDecoderF64(
             sparse.csr_matrix(mechanisms.checks()), error_priors=mechanisms.probabilities, **settings
